@@ -1,0 +1,251 @@
+/*
+ * feed.c - what the streamer asks of the database: checkpoints, the list of tables, rows its decoder cannot show whole.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "sync.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+PG_FUNCTION_INFO_V1(sync_checkpoint);
+PG_FUNCTION_INFO_V1(sync_feed_tables);
+PG_FUNCTION_INFO_V1(sync_feed_rows);
+PG_FUNCTION_INFO_V1(sync_column_kind);
+PG_FUNCTION_INFO_V1(sync_caller_owns);
+
+/*
+ * A transaction leaves the list of running ones after its commit record is written, so whatever this snapshot sees stands before the
+ * message in WAL. The message carries only a number: anybody may write one, and the snapshot stays with who asked.
+ */
+Datum
+sync_checkpoint(PG_FUNCTION_ARGS)
+{
+	char		nonce[24];
+	SyncSnapshot *snapshot;
+	int			len;
+
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(SYNC_ERR_WRONG_STATE), errmsg("cannot make a checkpoint of the feed during recovery")));
+	snapshot = sync_snapshot_now();
+	len = snprintf(nonce, sizeof(nonce), INT64_FORMAT, PG_GETARG_INT64(0));
+	XLogFlush(LogLogicalMessage("sync", nonce, len, false));
+	PG_RETURN_TEXT_P(cstring_to_text(sync_snapshot_text(snapshot)));
+}
+
+Datum
+sync_column_kind(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_CHAR(sync_kind(PG_GETARG_OID(0)));
+}
+
+/* GetOuterUserId looks through SECURITY DEFINER: it is the role that called the definer function. */
+Datum
+sync_caller_owns(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pg_class_ownercheck(PG_GETARG_OID(0), GetOuterUserId()));
+}
+
+static void
+put_string(StringInfo out, const char *name, const char *text)
+{
+	appendStringInfo(out, "\"%s\":", name);
+	if (text)
+		sync_render_string(out, text, strlen(text));
+	else
+		appendStringInfoString(out, "null");
+	appendStringInfoChar(out, ',');
+}
+
+static const char *
+column_name(const SyncTable *table, int column)
+{
+	return column < 0 ? NULL : table->columns[column].name;
+}
+
+static void
+put_table(StringInfo out, const SyncTable *table)
+{
+	int			i;
+
+	appendStringInfo(out, "{\"id\":%d,", table->id);
+	put_string(out, "schema", get_namespace_name(get_rel_namespace(table->relid)));
+	put_string(out, "table", get_rel_name(table->relid));
+	put_string(out, "entity_type", table->entity_type);
+	put_string(out, "scope", table->scope);
+	put_string(out, "scope_column", column_name(table, table->scope_column));
+	put_string(out, "deleted_at", column_name(table, table->deleted_at));
+	appendStringInfo(out, "\"priority\":%d,\"key\":[", table->priority);
+	for (i = 0; i < table->nkeys; i++)
+	{
+		const char *name = table->columns[table->keys[i]].name;
+
+		if (i)
+			appendStringInfoChar(out, ',');
+		sync_render_string(out, name, strlen(name));
+	}
+	appendStringInfoString(out, "],\"columns\":[");
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		const SyncColumn *column = &table->columns[i];
+
+		appendStringInfoString(out, i ? ",{" : "{");
+		put_string(out, "name", column->name);
+		appendStringInfo(out, "\"kind\":\"%c\"}", column->kind);
+	}
+	appendStringInfoString(out, "]}");
+}
+
+/* Tables named by the scopes' watch entries, as [schema, table] pairs. */
+static void
+put_watch(StringInfo out)
+{
+	SyncRole	saved;
+	uint64		i;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT DISTINCT pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text "
+				"FROM sync.scope s, pg_catalog.unnest(s.watch) w, "
+				"LATERAL (SELECT pg_catalog.parse_ident(w) AS p) i, "
+				"pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
+				"WHERE c.relname OPERATOR(pg_catalog.=) i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 1] "
+				"AND n.nspname OPERATOR(pg_catalog.=) COALESCE(i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 2], 'public')",
+				true, 0);
+	sync_become_back(&saved);
+	for (i = 0; i < SPI_processed; i++)
+		appendStringInfo(out, "%s%s", i ? "," : "", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
+}
+
+static char *
+incarnation_text(void)
+{
+	SyncRole	saved;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT incarnation FROM sync.instance", true, 1);
+	sync_become_back(&saved);
+	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : pstrdup("0");
+}
+
+Datum
+sync_feed_tables(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData out;
+	ListCell   *lc;
+	List	   *tables;
+	text	   *answer;
+
+	SPI_connect();
+	initStringInfo(&out);
+	appendStringInfo(&out, "{\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\","
+					 "\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
+					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"watch\":[",
+					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), incarnation_text());
+	put_watch(&out);
+	appendStringInfoString(&out, "],\"tables\":[");
+	tables = sync_list_tables();
+	foreach(lc, tables)
+	{
+		if (foreach_current_index(lc) > 0)
+			appendStringInfoChar(&out, ',');
+		put_table(&out, ((SyncListed *) lfirst(lc))->table);
+	}
+	appendStringInfoString(&out, "]}");
+	MemoryContextSwitchTo(caller);
+	answer = cstring_to_text_with_len(out.data, out.len);
+	SPI_finish();
+	PG_RETURN_TEXT_P(answer);
+}
+
+static SyncTable *
+table_by_id(int32 id)
+{
+	ListCell   *lc;
+	List	   *tables = sync_list_tables();
+
+	foreach(lc, tables)
+		if (((SyncListed *) lfirst(lc))->table->id == id)
+			return ((SyncListed *) lfirst(lc))->table;
+	return NULL;
+}
+
+/* One row by its key, read as the table's owner: the feed sees everything, and routes by scope. */
+static bool
+fetch_row(const SyncTable *table, const char *entity_id, Oid owner)
+{
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+	Datum		keys[INDEX_MAX_KEYS];
+	SyncRole	saved;
+
+	if (!sync_parse_entity_id(table, entity_id, keys))
+		return false;
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	sync_put_all_columns(&sql, table);
+	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	if (table->deleted_at >= 0)
+		appendStringInfo(&sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
+	sync_become(&saved, owner);
+	SPI_execute_with_args(sql.data, table->nkeys, types, keys, NULL, true, 1);
+	sync_become_back(&saved);
+	return SPI_processed == 1;
+}
+
+static void
+put_row(StringInfo out, const SyncTable *table, const char *entity_id)
+{
+	HeapTuple	row = SPI_tuptable->vals[0];
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+	Datum		xid = SPI_getbinval(row, desc, table->xid_att, &isnull);
+
+	if (out->len > 1)
+		appendStringInfoChar(out, ',');
+	appendStringInfoChar(out, '{');
+	put_string(out, "entity_id", entity_id);
+	appendStringInfo(out, "\"xid\":\"" UINT64_FORMAT "\",\"change\":", U64FromFullTransactionId(DatumGetFullTransactionId(xid)));
+	sync_render_row(out, table, row, desc, NULL, 0);
+	appendStringInfoChar(out, '}');
+}
+
+Datum
+sync_feed_rows(PG_FUNCTION_ARGS)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	StringInfoData out;
+	SyncTable  *table;
+	Datum	   *keys;
+	bool	   *nulls;
+	text	   *answer;
+	int			n;
+	int			i;
+
+	SPI_connect();
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '[');
+	table = table_by_id(PG_GETARG_INT32(0));
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &n);
+	for (i = 0; table && i < n; i++)
+	{
+		char	   *entity_id = nulls[i] ? NULL : TextDatumGetCString(keys[i]);
+
+		if (entity_id && fetch_row(table, entity_id, sync_table_owner(table)))
+			put_row(&out, table, entity_id);
+	}
+	appendStringInfoChar(&out, ']');
+	MemoryContextSwitchTo(caller);
+	answer = cstring_to_text_with_len(out.data, out.len);
+	SPI_finish();
+	PG_RETURN_TEXT_P(answer);
+}

@@ -1,0 +1,256 @@
+/*
+ * stamp.c - the BEFORE triggers: every write is stamped with version, transaction, time and user; a soft DELETE becomes a mark.
+ *
+ * All bookkeeping is computed from OLD, so nothing a statement says about it counts.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "sync.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(sync_stamp);
+PG_FUNCTION_INFO_V1(sync_soft_delete);
+
+SyncPushStamp *sync_push_stamp = NULL;
+
+#define CLOCK_FORMAT 1
+#define CLOCK_LEN (1 + 1 + 4 * 8)
+
+static void
+put_64(char **p, uint64 n)
+{
+	int			i;
+
+	for (i = 7; i >= 0; i--)
+		*(*p)++ = (char) (n >> (i * 8));
+}
+
+static uint64
+get_64(const char **p)
+{
+	uint64		n = 0;
+	int			i;
+
+	for (i = 0; i < 8; i++)
+		n = (n << 8) | (unsigned char) *(*p)++;
+	return n;
+}
+
+/*
+ * sync_clock as stored: a format byte, then entries of name length, name, version, edit time, device hash, queue_id hash.
+ * The entry without a name stands for all columns not listed; so far it is the only one.
+ */
+static Datum
+clock_write(const SyncClock *clock)
+{
+	bytea	   *bytes = palloc(VARHDRSZ + CLOCK_LEN);
+	char	   *p = VARDATA(bytes);
+
+	SET_VARSIZE(bytes, VARHDRSZ + CLOCK_LEN);
+	*p++ = CLOCK_FORMAT;
+	*p++ = 0;
+	put_64(&p, clock->version);
+	put_64(&p, clock->edited_at);
+	put_64(&p, clock->device);
+	put_64(&p, clock->queue);
+	return PointerGetDatum(bytes);
+}
+
+bool
+sync_clock_read(Datum datum, bool isnull, SyncClock *out)
+{
+	bytea	   *bytes;
+	const char *p;
+
+	if (isnull)
+		return false;
+	bytes = DatumGetByteaPP(datum);
+	p = VARDATA_ANY(bytes);
+	if (VARSIZE_ANY_EXHDR(bytes) < CLOCK_LEN || p[0] != CLOCK_FORMAT || p[1] != 0)
+		return false;
+	p += 2;
+	out->version = get_64(&p);
+	out->edited_at = get_64(&p);
+	out->device = get_64(&p);
+	out->queue = get_64(&p);
+	return true;
+}
+
+static void
+check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) != !is_before)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("%s() may only be called as the trigger that sync.enable() makes", name)));
+}
+
+/* A stored generated column is NULL in a BEFORE trigger's new row, and follows from the others. */
+static bool
+is_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		const SyncColumn *column = &table->columns[i];
+		Form_pg_attribute att = TupleDescAttr(desc, column->attnum - 1);
+		bool		old_null;
+		bool		new_null;
+		Datum		old_value;
+		Datum		new_value;
+
+		if (column->is_generated)
+			continue;
+		old_value = heap_getattr(old, column->attnum, desc, &old_null);
+		new_value = heap_getattr(new, column->attnum, desc, &new_null);
+		if (old_null != new_null)
+			return true;
+		if (!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen))
+			return true;
+	}
+	return false;
+}
+
+/* Keeps the stamp that OLD has, whatever the statement set. */
+static HeapTuple
+keep_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	int			cols[] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
+	Datum		values[lengthof(cols)];
+	bool		nulls[lengthof(cols)];
+	int			i;
+
+	for (i = 0; i < (int) lengthof(cols); i++)
+		values[i] = heap_getattr(old, cols[i], desc, &nulls[i]);
+	return heap_modify_tuple_by_cols(new, desc, lengthof(cols), cols, values, nulls);
+}
+
+/* now as the application's own column wants it: a timestamp without time zone is taken to mean UTC. */
+static Datum
+timestamp_for(const SyncColumn *column, TimestampTz now)
+{
+	return sync_base_type(column->type) == TIMESTAMPTZOID ? TimestampTzGetDatum(now) : TimestampGetDatum((Timestamp) now);
+}
+
+static HeapTuple
+set_stamp(const SyncTable *table, HeapTuple new, TupleDesc desc, int64 version)
+{
+	int			cols[6] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
+	Datum		values[6];
+	bool		nulls[6] = {false};
+	int			n = 5;
+	TimestampTz now = GetCurrentTimestamp();
+	const char *user = sync_user_id();
+
+	values[0] = Int64GetDatum(version);
+	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[2] = TimestampTzGetDatum(now);
+	nulls[3] = user == NULL;
+	values[3] = user ? CStringGetTextDatum(user) : (Datum) 0;
+	nulls[4] = sync_push_stamp == NULL || sync_push_stamp->relid != table->relid;
+	if (!nulls[4])
+	{
+		sync_push_stamp->clock.version = version;
+		values[4] = clock_write(&sync_push_stamp->clock);
+		sync_push_stamp->entity_id = MemoryContextStrdup(TopTransactionContext, sync_entity_id(table, new, desc));
+	}
+	if (table->updated_at >= 0)
+	{
+		cols[n] = table->columns[table->updated_at].attnum;
+		values[n++] = timestamp_for(&table->columns[table->updated_at], now);
+	}
+	return heap_modify_tuple_by_cols(new, desc, n, cols, values, nulls);
+}
+
+Datum
+sync_stamp(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	SyncTable  *table;
+	TupleDesc	desc;
+	bool		isnull;
+	int64		version;
+
+	check_row_trigger(fcinfo, "sync.stamp", true);
+	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	desc = RelationGetDescr(data->tg_relation);
+
+	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
+	{
+		/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
+		version = sync_tombstone_version(table, sync_entity_id(table, data->tg_trigtuple, desc)) + 1;
+		return PointerGetDatum(set_stamp(table, data->tg_trigtuple, desc, version));
+	}
+	if (!is_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
+		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
+	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;
+	return PointerGetDatum(set_stamp(table, data->tg_newtuple, desc, version));
+}
+
+/*
+ * Marks the row as its table's owner: DELETE rights and policies have decided already, and UPDATE rights or a policy
+ * "deleted_at IS NULL" must not stand in the way.
+ */
+static void
+mark_row(const SyncTable *table, Relation relation, HeapTuple old)
+{
+	const SyncColumn *mark = &table->columns[table->deleted_at];
+	TupleDesc	desc = RelationGetDescr(relation);
+	Oid			types[INDEX_MAX_KEYS + 1];
+	Datum		values[INDEX_MAX_KEYS + 1];
+	bool		isnull;
+	SyncRole	saved;
+	StringInfoData sql;
+	int			i;
+
+	for (i = 0; i < table->nkeys; i++)
+		values[i] = heap_getattr(old, table->columns[table->keys[i]].attnum, desc, &isnull);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE ONLY %s t SET %s = $%d WHERE ", table->sql_name, quote_identifier(mark->name), i + 1);
+	sync_put_key(&sql, table, 1, types);
+	types[i] = sync_base_type(mark->type);
+	values[i] = timestamp_for(mark, GetCurrentTimestamp());
+
+	SPI_connect();
+	sync_become(&saved, relation->rd_rel->relowner);
+	SPI_execute_with_args(sql.data, i + 1, types, values, NULL, false, 0);
+	sync_become_back(&saved);
+	SPI_finish();
+}
+
+Datum
+sync_soft_delete(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	SyncTable  *table;
+	bool		isnull;
+
+	check_row_trigger(fcinfo, "sync.soft_delete", true);
+	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	if (!table->is_soft)
+		return PointerGetDatum(data->tg_trigtuple);
+
+	heap_getattr(data->tg_trigtuple, table->columns[table->deleted_at].attnum,
+				 RelationGetDescr(data->tg_relation), &isnull);
+	if (isnull)
+	{
+		mark_row(table, data->tg_relation, data->tg_trigtuple);
+		if (sync_push_stamp && sync_push_stamp->relid == table->relid)
+			sync_push_stamp->soft_deletes++;
+	}
+	return PointerGetDatum(NULL);	/* the row stays */
+}

@@ -1,0 +1,177 @@
+/*
+ * sync.c - module load, settings, and who the caller is.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "sync.h"
+
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "access/table.h"
+
+PG_MODULE_MAGIC;
+
+PG_FUNCTION_INFO_V1(sync_user_id_sql);
+
+bool		sync_test_skip_flush = false;
+bool		sync_allow_nobody = false;
+
+void		_PG_init(void);
+
+/* Claims that change with each renewal of a token and say nothing about what its bearer may see. */
+static const char *const volatile_claims[] = {
+	"iat", "nbf", "exp", "jti", "auth_time", "session_id", "amr"
+};
+
+void
+_PG_init(void)
+{
+	DefineCustomBoolVariable("sync.test_skip_flush",
+							 "Answers pull without flushing WAL first. Loses rows after a crash: for the test that proves it.",
+							 NULL, &sync_test_skip_flush, false, PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
+	DefineCustomBoolVariable("sync.allow_nobody",
+							 "Lets callers without a user (no claim sub) push.",
+							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	MarkGUCPrefixReserved("sync");
+	sync_table_init();
+}
+
+/* Returns the claims as jsonb, or NULL when none are set. */
+static Jsonb *
+read_claims(const char *text)
+{
+	Jsonb	   *claims;
+
+	if (text == NULL || text[0] == '\0')
+		return NULL;
+	claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	if (!JB_ROOT_IS_OBJECT(claims))
+		ereport(ERROR,
+				(errcode(SYNC_ERR_NOBODY),
+				 errmsg("request.jwt.claims is not a JSON object")));
+	return claims;
+}
+
+/*
+ * Rows are stamped with the user one by one, so the claims are parsed again only when their text changed.
+ */
+const char *
+sync_user_id(void)
+{
+	static char *cached_claims = NULL;
+	static char *cached_user = NULL;
+	const char *text = GetConfigOption("request.jwt.claims", true, false);
+	JsonbValue *sub;
+	Jsonb	   *claims;
+	char	   *user = NULL;
+
+	if (text == NULL || text[0] == '\0')
+		return NULL;
+	if (cached_claims && strcmp(cached_claims, text) == 0)
+		return cached_user;
+
+	claims = read_claims(text);
+	sub = sync_json_get(&claims->root, "sub");
+	if (sub)
+		user = sync_json_text(sub);
+	if (user && user[0] == '\0')
+		user = NULL;
+
+	if (cached_claims)
+		pfree(cached_claims);
+	cached_claims = NULL;
+	if (cached_user)
+		pfree(cached_user);
+	cached_user = user ? MemoryContextStrdup(TopMemoryContext, user) : NULL;
+	cached_claims = MemoryContextStrdup(TopMemoryContext, text);
+	return cached_user;
+}
+
+Datum
+sync_user_id_sql(PG_FUNCTION_ARGS)
+{
+	const char *user = sync_user_id();
+
+	if (user == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(user));
+}
+
+uint64
+sync_hash(const char *data, int len, uint64 seed)
+{
+	return hash_bytes_extended((const unsigned char *) data, len, seed);
+}
+
+static bool
+is_volatile_claim(const char *name, int len)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(volatile_claims); i++)
+		if (strlen(volatile_claims[i]) == (size_t) len && memcmp(volatile_claims[i], name, len) == 0)
+			return true;
+	return false;
+}
+
+/* Hashes the role and every claim that may decide what the caller sees. */
+uint64
+sync_identity_hash(void)
+{
+	char	   *role = GetUserNameFromId(GetUserId(), false);
+	uint64		hash = sync_hash(role, strlen(role), 0);
+	Jsonb	   *claims = read_claims(GetConfigOption("request.jwt.claims", true, false));
+	JsonbIterator *it;
+	JsonbValue	name;
+	JsonbValue	value;
+
+	if (claims == NULL)
+		return hash;
+	it = JsonbIteratorInit(&claims->root);
+	JsonbIteratorNext(&it, &name, false);
+	while (JsonbIteratorNext(&it, &name, true) == WJB_KEY)
+	{
+		Jsonb	   *single;
+		char	   *text;
+
+		JsonbIteratorNext(&it, &value, true);
+		if (is_volatile_claim(name.val.string.val, name.val.string.len))
+			continue;
+		single = JsonbValueToJsonb(&value);
+		text = JsonbToCString(NULL, &single->root, VARSIZE(single));
+		hash = sync_hash(name.val.string.val, name.val.string.len, hash);
+		hash = sync_hash(text, strlen(text), hash);
+	}
+	return hash;
+}
+
+void
+sync_become(SyncRole *saved, Oid role)
+{
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(role, saved->context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+}
+
+/* Acts as the owner of the extension's own tables. An error undoes it: the transaction restores the user. */
+void
+sync_become_extension(SyncRole *saved)
+{
+	Relation	registry = table_open(sync_relid("synced_table"), AccessShareLock);
+	Oid			owner = registry->rd_rel->relowner;
+
+	table_close(registry, AccessShareLock);
+	sync_become(saved, owner);
+}
+
+void
+sync_become_back(const SyncRole *saved)
+{
+	SetUserIdAndSecContext(saved->user, saved->context);
+}

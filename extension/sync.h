@@ -1,0 +1,229 @@
+/*
+ * sync.h - the extension's one header: what it knows of a synced table, and what each file offers the others.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#ifndef SYNC_H
+#define SYNC_H
+
+#include "postgres.h"
+
+#include "access/htup.h"
+#include "access/transam.h"
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "nodes/bitmapset.h"
+#include "nodes/pg_list.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+/* Whole-request errors carry an HTTP status in their SQLSTATE, so that every transport answers alike. */
+#define SYNC_ERR_BAD_REQUEST	MAKE_SQLSTATE('S','Y','4','0','0')
+#define SYNC_ERR_NOBODY			MAKE_SQLSTATE('S','Y','4','0','1')
+#define SYNC_ERR_FORBIDDEN		MAKE_SQLSTATE('S','Y','4','0','3')
+#define SYNC_ERR_WRONG_STATE	MAKE_SQLSTATE('S','Y','4','0','9')
+#define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
+
+/* Limits, by name. */
+#define SYNC_ROW_LIMIT			(1024 * 1024)		/* one pushed change, bytes of JSON */
+#define SYNC_PUSH_LIMIT			(16 * 1024 * 1024)	/* one push */
+#define SYNC_PUSH_CHANGES		10000
+#define SYNC_PAGE_BYTES			(8 * 1024 * 1024)	/* a page of pull, and the largest row sent */
+#define SYNC_PAGE_ROWS			1000				/* default of "limit" */
+#define SYNC_PAGE_ROWS_MAX		10000
+#define SYNC_PAGE_MS			2000				/* time budget of a page */
+#define SYNC_XIP_LIMIT			500					/* above it a cursor falls back to xmin:xmin: */
+#define SYNC_CLOCK_AHEAD		(60 * USECS_PER_SEC) /* a client's clock may lead by this much */
+
+/* A column of a synced table, in attnum order; dropped and sync_ columns are not listed. */
+typedef struct SyncColumn
+{
+	char	   *name;
+	AttrNumber	attnum;
+	Oid			type;
+	int32		typmod;
+	char		kind;			/* how it is written as JSON, see render.c */
+	bool		is_generated;
+	FmgrInfo	output;
+} SyncColumn;
+
+typedef struct SyncTable
+{
+	Oid			relid;
+	int32		id;				/* new at each enable */
+	char	   *entity_type;
+	char	   *scope;			/* scope name or NULL */
+	int32		scope_id;
+	bool		is_soft;		/* DELETE marks deleted_at */
+	bool		policy_is_scope;
+	int			priority;
+	FullTransactionId enabled_xid;	/* the index holds ids above it */
+	int			ncolumns;
+	SyncColumn *columns;
+	int			nkeys;
+	int		   *keys;			/* indexes into columns, in key order */
+	int			scope_column;	/* index into columns, -1: none */
+	int			deleted_at;		/* likewise */
+	int			updated_at;		/* likewise */
+	AttrNumber	version_att;
+	AttrNumber	xid_att;
+	AttrNumber	at_att;
+	AttrNumber	by_att;
+	AttrNumber	clock_att;
+	int			natts;			/* of the relation when this was read */
+	char	   *sql_name;		/* quoted schema.table */
+} SyncTable;
+
+/* sync.c: settings and identity */
+extern bool sync_test_skip_flush;
+extern bool sync_allow_nobody;
+extern const char *sync_user_id(void);	/* claim sub; NULL for nobody. Valid until the claims change. */
+extern uint64 sync_identity_hash(void);
+extern uint64 sync_hash(const char *data, int len, uint64 seed);
+
+typedef struct SyncRole
+{
+	Oid			user;
+	int			context;
+} SyncRole;
+extern void sync_become(SyncRole *saved, Oid role);
+extern void sync_become_extension(SyncRole *saved);
+extern void sync_become_back(const SyncRole *saved);
+
+/* table.c: the registry, cached per backend */
+extern void sync_table_init(void);
+extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);
+extern Oid	sync_relid(const char *name);	/* an internal table or index of schema sync */
+extern Bitmapset *sync_readable_columns(const SyncTable *table, bool *all);	/* NULL: may not read the table at all */
+extern char *sync_operator(Oid type, bool less);	/* "OPERATOR(schema.=)", or > for less = true's mirror */
+extern Oid	sync_base_type(Oid type);
+extern Oid	sync_table_owner(const SyncTable *table);
+extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
+extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */
+
+/* One row of the registry, as pull, push and the feed list them (by priority and id). */
+typedef struct SyncListed
+{
+	SyncTable  *table;
+	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
+} SyncListed;
+extern List *sync_list_tables(void);	/* of SyncListed; the caller is inside SPI */
+
+/* render.c: the one JSON rendering */
+extern char sync_kind(Oid type);
+extern void sync_render_setup(SyncColumn *column);
+extern void sync_render_string(StringInfo out, const char *text, int len);
+extern void sync_render_value(StringInfo out, const SyncColumn *column, Datum value);
+extern char *sync_value_text(const SyncColumn *column, Datum value);	/* without quotes: keys, scopes */
+extern void sync_render_member(StringInfo out, const char *name, const char *text);	/* ,"name":"text" or null */
+extern void sync_render_timestamp(StringInfo out, TimestampTz at);
+extern char *sync_entity_id(const SyncTable *table, HeapTuple tuple, TupleDesc desc);
+extern char *sync_entity_id_of(const SyncTable *table, const Datum *keys);
+extern bool sync_parse_entity_id(const SyncTable *table, const char *entity_id, Datum *keys);
+extern Datum sync_parse_text(const SyncColumn *column, const char *text);
+
+/* One living row as a change object; readable NULL: every column. own_device 0: never marked as origin. */
+extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
+							const Bitmapset *readable, uint64 own_device);
+extern void sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
+							 const Bitmapset *readable);
+
+/* snapshot.c */
+typedef struct SyncSnapshot
+{
+	uint64		xmin;
+	uint64		xmax;
+	int			nxip;
+	uint64	   *xip;
+} SyncSnapshot;
+extern SyncSnapshot *sync_snapshot_now(void);	/* the active snapshot */
+extern SyncSnapshot *sync_snapshot_parse(const char *text);	/* NULL if malformed */
+extern char *sync_snapshot_text(const SyncSnapshot *snapshot);
+extern bool sync_snapshot_sees(const SyncSnapshot *snapshot, uint64 xid);
+extern bool sync_snapshot_equal(const SyncSnapshot *a, const SyncSnapshot *b);
+extern XLogRecPtr sync_flush_wal(void);
+
+/* token.c */
+typedef struct SyncHeldScope
+{
+	int32		scope_id;
+	int			nhashes;
+	uint64	   *hashes;
+} SyncHeldScope;
+
+/* What a token's holder was sent, and where it stands. */
+typedef struct SyncToken
+{
+	/* session part */
+	uint64		system_id;
+	uint32		incarnation;
+	uint64		identity;
+	int			ntables;
+	int32	   *tables;
+	int			nscopes;
+	SyncHeldScope *scopes;
+	/* position */
+	uint32		timeline;
+	XLogRecPtr	lsn;
+	SyncSnapshot *lower;		/* C; NULL: nothing was sent before this round */
+	SyncSnapshot *upper;		/* S; NULL: the round is finished */
+	int			nwhole;			/* tables sent whole in this round */
+	int32	   *whole;
+	List	   *gained;			/* of SyncHeldScope: scopes sent whole in this round */
+	int32		part_table;		/* where the next page starts */
+	char		part_phase;
+	char	   *part_key;		/* JSON array text of the last row's place, "" at a part's start */
+} SyncToken;
+extern char *sync_token_write(const SyncToken *token);
+extern SyncToken *sync_token_read(const char *text);	/* NULL: not a token of ours */
+extern bool sync_token_covers(const SyncToken *token, int32 table_id);
+
+/* scope.c: which scope values the caller holds */
+typedef struct SyncScope
+{
+	int32		id;
+	char	   *name;
+	int			nvalues;
+	char	  **values;
+	uint64	   *hashes;
+} SyncScope;
+extern SyncScope *sync_scope_held(int32 scope_id);	/* inside SPI, as the caller */
+extern bool sync_scope_has(const SyncScope *scope, const char *value);
+extern Datum sync_text_array(char **values, int n);
+
+/* stamp.c */
+typedef struct SyncClock
+{
+	int64		version;
+	int64		edited_at;		/* TimestampTz, already clamped */
+	uint64		device;
+	uint64		queue;
+} SyncClock;
+
+/* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */
+typedef struct SyncPushStamp
+{
+	Oid			relid;
+	SyncClock	clock;
+	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
+	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
+} SyncPushStamp;
+extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */
+extern bool sync_clock_read(Datum clock, bool isnull, SyncClock *out);
+
+/* tombstone.c */
+extern int64 sync_tombstone_version(const SyncTable *table, const char *entity_id);
+extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
+
+/* request.c: reading requests */
+extern JsonbValue *sync_json_get(JsonbContainer *object, const char *name);
+extern char *sync_json_text(const JsonbValue *value);	/* a string's, number's or bool's text; NULL for null and containers */
+extern char *sync_json_string(JsonbContainer *object, const char *name, bool required, int max_len);
+extern bool sync_json_bool(JsonbContainer *object, const char *name, bool fallback);
+extern int64 sync_json_int(JsonbContainer *object, const char *name, int64 fallback, int64 min, int64 max);
+extern JsonbContainer *sync_json_array(JsonbContainer *object, const char *name, bool required);
+extern Jsonb *sync_request(FunctionCallInfo fcinfo);
+
+#endif

@@ -1,0 +1,396 @@
+/*
+ * table.c - what the backend knows of a synced table: read from the registry once, dropped when the relation changes.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "sync.h"
+
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_attribute.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+#include "utils/typcache.h"
+
+/* table is valid only while context is: both are dropped together, and set as the last step of a refill. */
+typedef struct TableEntry
+{
+	Oid			relid;			/* hash key */
+	MemoryContext context;
+	SyncTable  *table;
+	bool		is_stale;
+} TableEntry;
+
+static HTAB *entries;
+
+/* May run in the middle of anything that takes a lock: it only marks. */
+static void
+mark_stale(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS scan;
+	TableEntry *entry;
+
+	if (OidIsValid(relid))
+	{
+		entry = hash_search(entries, &relid, HASH_FIND, NULL);
+		if (entry)
+			entry->is_stale = true;
+		return;
+	}
+	hash_seq_init(&scan, entries);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		entry->is_stale = true;
+}
+
+void
+sync_table_init(void)
+{
+	HASHCTL		control = {.keysize = sizeof(Oid), .entrysize = sizeof(TableEntry)};
+
+	entries = hash_create("synced tables", 32, &control, HASH_ELEM | HASH_BLOBS);
+	CacheRegisterRelcacheCallback(mark_stale, (Datum) 0);
+}
+
+Oid
+sync_relid(const char *name)
+{
+	Oid			namespace = get_namespace_oid("sync", false);
+	Oid			relid = get_relname_relid(name, namespace);
+
+	if (!OidIsValid(relid))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("relation sync.%s does not exist", name),
+				 errhint("Run CREATE EXTENSION sync.")));
+	return relid;
+}
+
+Oid
+sync_base_type(Oid type)
+{
+	return getBaseType(type);
+}
+
+/* Names an operator so that no search_path can put another in its place. */
+char *
+sync_operator(Oid type, bool less)
+{
+	TypeCacheEntry *cache = lookup_type_cache(getBaseType(type), TYPECACHE_EQ_OPR | TYPECACHE_GT_OPR);
+	Oid			operator = less ? cache->gt_opr : cache->eq_opr;
+	char	   *name;
+
+	if (!OidIsValid(operator))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("type %s cannot be compared", format_type_be(type))));
+	name = get_opname(operator);
+	/* Key and scope types of an extension (citext, …) bring operators in the extension's schema. */
+	return psprintf("OPERATOR(%s.%s)",
+					quote_identifier(get_namespace_name(get_func_namespace(get_opcode(operator)))), name);
+}
+
+Oid
+sync_table_owner(const SyncTable *table)
+{
+	Relation	relation = table_open(table->relid, AccessShareLock);
+	Oid			owner = relation->rd_rel->relowner;
+
+	table_close(relation, AccessShareLock);
+	return owner;
+}
+
+/* Attribute numbers are kept, so that a row is read alike wherever it comes from; dropped columns are NULL. */
+void
+sync_put_all_columns(StringInfo sql, const SyncTable *table)
+{
+	Relation	relation = table_open(table->relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(relation);
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		appendStringInfo(sql, "%s%s", i ? ", " : "",
+						 att->attisdropped ? "NULL" : psprintf("t.%s", quote_identifier(NameStr(att->attname))));
+	}
+	table_close(relation, AccessShareLock);
+}
+
+void
+sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types)
+{
+	int			i;
+
+	for (i = 0; i < table->nkeys; i++)
+	{
+		const SyncColumn *column = &table->columns[table->keys[i]];
+
+		types[i] = column->type;
+		appendStringInfo(sql, "%st.%s %s $%d", i ? " AND " : "", quote_identifier(column->name),
+						 sync_operator(column->type, false), first_param + i);
+	}
+}
+
+static AttrNumber
+own_column(TupleDesc desc, const char *name)
+{
+	int			i;
+
+	for (i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+			return TupleDescAttr(desc, i)->attnum;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of a synced table is missing", name),
+			 errhint("Run sync.disable() and sync.enable() on the table again.")));
+}
+
+static int
+column_index(const SyncTable *table, const char *name)
+{
+	int			i;
+
+	if (name == NULL)
+		return -1;
+	for (i = 0; i < table->ncolumns; i++)
+		if (strcmp(table->columns[i].name, name) == 0)
+			return i;
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of synced table %s is missing", name, table->sql_name),
+			 errhint("Run sync.disable() and sync.enable() on the table again.")));
+}
+
+static void
+read_columns(SyncTable *table, TupleDesc desc)
+{
+	int			i;
+
+	table->natts = desc->natts;
+	table->columns = palloc0(sizeof(SyncColumn) * desc->natts);
+	for (i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+		SyncColumn *column = &table->columns[table->ncolumns];
+
+		if (att->attisdropped || strncmp(NameStr(att->attname), "sync_", 5) == 0)
+			continue;
+		column->name = pstrdup(NameStr(att->attname));
+		column->attnum = att->attnum;
+		column->type = att->atttypid;
+		column->typmod = att->atttypmod;
+		column->is_generated = att->attgenerated != '\0';
+		sync_render_setup(column);
+		table->ncolumns++;
+	}
+	table->version_att = own_column(desc, "sync_version");
+	table->xid_att = own_column(desc, "sync_xid");
+	table->at_att = own_column(desc, "sync_at");
+	table->by_att = own_column(desc, "sync_by");
+	table->clock_att = own_column(desc, "sync_clock");
+}
+
+static void
+read_key(SyncTable *table, Relation relation)
+{
+	Oid			index_id = RelationGetPrimaryKeyIndex(relation);
+	Relation	index;
+	int			i;
+	int			k;
+
+	if (!OidIsValid(index_id))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("synced table %s has lost its primary key", table->sql_name)));
+	index = index_open(index_id, AccessShareLock);
+	table->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
+	table->keys = palloc(sizeof(int) * table->nkeys);
+	for (k = 0; k < table->nkeys; k++)
+		for (i = 0; i < table->ncolumns; i++)
+			if (table->columns[i].attnum == index->rd_index->indkey.values[k])
+				table->keys[k] = i;
+	index_close(index, AccessShareLock);
+}
+
+static char *
+field(HeapTuple tuple, TupleDesc desc, int n)
+{
+	return SPI_getvalue(tuple, desc, n);
+}
+
+#define REGISTRY_COLUMNS "t.id, t.entity_type, t.scope_column, t.deletes, t.priority, t.policy_is_scope, t.deleted_at, " \
+	"t.updated_at, t.enabled_xid, s.id, s.name"
+
+/* Builds the table from its registry row in the current memory context. */
+static SyncTable *
+build_table(Oid relid, HeapTuple row, TupleDesc desc)
+{
+	SyncTable  *table = palloc0(sizeof(SyncTable));
+	Relation	relation = table_open(relid, AccessShareLock);
+	char	   *scope_id;
+
+	table->relid = relid;
+	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+														 RelationGetRelationName(relation)));
+	table->id = atoi(field(row, desc, 1));
+	table->entity_type = field(row, desc, 2);
+	table->is_soft = strcmp(field(row, desc, 4), "soft") == 0;
+	table->priority = atoi(field(row, desc, 5));
+	table->policy_is_scope = field(row, desc, 6)[0] == 't';
+	table->enabled_xid = FullTransactionIdFromU64(strtoull(field(row, desc, 9), NULL, 10));
+	scope_id = field(row, desc, 10);
+	table->scope_id = scope_id ? atoi(scope_id) : 0;
+	table->scope = field(row, desc, 11);
+	read_columns(table, RelationGetDescr(relation));
+	read_key(table, relation);
+	table->scope_column = column_index(table, field(row, desc, 3));
+	table->deleted_at = column_index(table, field(row, desc, 7));
+	table->updated_at = column_index(table, field(row, desc, 8));
+	table_close(relation, AccessShareLock);
+	return table;
+}
+
+static void
+fill_entry(TableEntry *entry, bool missing_ok)
+{
+	SyncRole	saved;
+	Oid			types[] = {OIDOID};
+	Datum		values[] = {ObjectIdGetDatum(entry->relid)};
+	MemoryContext context;
+	MemoryContext before;
+	SyncTable  *table = NULL;
+	SPITupleTable *rows;
+
+	SPI_connect();
+	sync_become_extension(&saved);
+	SPI_execute_with_args("SELECT " REGISTRY_COLUMNS " FROM sync.synced_table t LEFT JOIN sync.scope s ON s.name = t.scope "
+						  "WHERE t.relation OPERATOR(pg_catalog.=) $1", 1, types, values, NULL, false, 1);
+	sync_become_back(&saved);
+	rows = SPI_tuptable;
+	if (SPI_processed == 0)
+	{
+		SPI_finish();
+		if (!missing_ok)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table %s is not synced", get_rel_name(entry->relid)),
+					 errhint("Run sync.enable() on it.")));
+		return;
+	}
+	context = AllocSetContextCreate(CacheMemoryContext, "synced table", ALLOCSET_SMALL_SIZES);
+	before = MemoryContextSwitchTo(context);
+	table = build_table(entry->relid, rows->vals[0], rows->tupdesc);
+	MemoryContextSwitchTo(before);
+	SPI_finish();
+
+	entry->context = context;
+	entry->table = table;
+}
+
+/*
+ * The result stays valid until the relation changes and this is called again: callers use it within one statement and
+ * hold a lock on the relation meanwhile.
+ */
+SyncTable *
+sync_table_by_relid(Oid relid, bool missing_ok)
+{
+	bool		found;
+	TableEntry *entry = hash_search(entries, &relid, HASH_ENTER, &found);
+
+	if (!found)
+	{
+		entry->context = NULL;
+		entry->table = NULL;
+		entry->is_stale = false;
+	}
+	if (entry->table && !entry->is_stale)
+		return entry->table;
+
+	entry->table = NULL;
+	if (entry->context)
+	{
+		/* A caller higher up the stack may still hold the old one: it goes with the transaction. */
+		MemoryContextSetParent(entry->context, TopTransactionContext);
+		entry->context = NULL;
+	}
+	entry->is_stale = false;
+	fill_entry(entry, missing_ok);
+	return entry->table;
+}
+
+List *
+sync_list_tables(void)
+{
+	SyncRole	saved;
+	List	   *oids = NIL;
+	List	   *epochs = NIL;
+	List	   *result = NIL;
+	ListCell   *o;
+	ListCell   *e;
+	uint64		i;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT t.relation, t.epoch FROM sync.synced_table t JOIN pg_catalog.pg_class c ON c.oid = t.relation "
+				"ORDER BY t.priority, t.id", true, 0);
+	sync_become_back(&saved);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		HeapTuple	row = SPI_tuptable->vals[i];
+
+		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull)));
+		epochs = lappend(epochs, field(row, SPI_tuptable->tupdesc, 2));
+	}
+	forboth(o, oids, e, epochs)
+	{
+		SyncListed *listed = palloc(sizeof(SyncListed));
+
+		listed->table = sync_table_by_relid(lfirst_oid(o), true);
+		listed->epoch = FullTransactionIdFromU64(strtoull(lfirst(e), NULL, 10));
+		if (listed->table)
+			result = lappend(result, listed);
+	}
+	return result;
+}
+
+/*
+ * Which columns (indexes into table->columns) the caller may read. A table whose key or bookkeeping columns the caller may not
+ * read cannot be synced to it: NULL, as for a table that is not granted at all.
+ */
+Bitmapset *
+sync_readable_columns(const SyncTable *table, bool *all)
+{
+	Oid			role = GetUserId();
+	Oid			namespace = get_rel_namespace(table->relid);
+	Bitmapset  *readable = NULL;
+	int			i;
+
+	*all = true;
+	if (pg_namespace_aclcheck(namespace, role, ACL_USAGE) != ACLCHECK_OK)
+		return NULL;
+	if (pg_class_aclcheck(table->relid, role, ACL_SELECT) == ACLCHECK_OK)
+		return bms_add_range(NULL, 0, table->ncolumns - 1);
+
+	*all = false;
+	for (i = 0; i < table->ncolumns; i++)
+		if (pg_attribute_aclcheck(table->relid, table->columns[i].attnum, role, ACL_SELECT) == ACLCHECK_OK)
+			readable = bms_add_member(readable, i);
+	for (i = 0; i < table->nkeys; i++)
+		if (!bms_is_member(table->keys[i], readable))
+			return NULL;
+	if (pg_attribute_aclcheck(table->relid, table->version_att, role, ACL_SELECT) != ACLCHECK_OK ||
+		pg_attribute_aclcheck(table->relid, table->xid_att, role, ACL_SELECT) != ACLCHECK_OK)
+		return NULL;
+	return readable;
+}

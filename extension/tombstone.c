@@ -1,0 +1,214 @@
+/*
+ * tombstone.c - a deletion, and a move out of a scope or key, leaves a row that says so.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "sync.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+PG_FUNCTION_INFO_V1(sync_leave_tombstone);
+PG_FUNCTION_INFO_V1(sync_truncated);
+
+/* Attribute numbers of sync.tombstone. */
+enum
+{
+	TOMBSTONE_ID = 1, TOMBSTONE_TABLE, TOMBSTONE_ENTITY, TOMBSTONE_SCOPE, TOMBSTONE_OLD, TOMBSTONE_VERSION
+};
+
+/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
+static int64
+scan_versions(Relation heap, Relation index, ScanKey keys, TransactionId *running)
+{
+	SnapshotData dirty;
+	IndexScanDesc scan;
+	TupleTableSlot *slot = table_slot_create(heap, NULL);
+	int64		version = 0;
+
+	InitDirtySnapshot(dirty);
+	*running = InvalidTransactionId;
+	scan = index_beginscan(heap, index, &dirty, 2, 0);
+	index_rescan(scan, keys, 2, NULL, 0);
+	while (index_getnext_slot(scan, ForwardScanDirection, slot))
+	{
+		bool		isnull;
+
+		if (TransactionIdIsValid(dirty.xmin) && !TransactionIdIsCurrentTransactionId(dirty.xmin))
+			*running = dirty.xmin;
+		version = Max(version, DatumGetInt64(slot_getattr(slot, TOMBSTONE_VERSION, &isnull)));
+	}
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return version;
+}
+
+/*
+ * The highest version a key's tombstones hold, 0 if it never lived. Waits for a transaction that is deleting the key now:
+ * the unique index would make the insert wait for it anyway, but after its version was chosen.
+ */
+int64
+sync_tombstone_version(const SyncTable *table, const char *entity_id)
+{
+	Relation	heap = table_open(sync_relid("tombstone"), AccessShareLock);
+	Relation	index = index_open(sync_relid("tombstone_entity"), AccessShareLock);
+	Datum		entity = CStringGetTextDatum(entity_id);
+	ScanKeyData keys[2];
+	TransactionId running;
+	int64		version;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(table->id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, entity);
+	keys[1].sk_collation = index->rd_indcollation[1];
+	for (;;)
+	{
+		version = scan_versions(heap, index, keys, &running);
+		if (!TransactionIdIsValid(running))
+			break;
+		XactLockTableWait(running, heap, NULL, XLTW_None);
+	}
+	index_close(index, AccessShareLock);
+	table_close(heap, AccessShareLock);
+	return version;
+}
+
+void
+sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
+{
+	static const char sql[] =
+		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+	static SPIPlanPtr plan = NULL;
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
+	Datum		values[8];
+	char		nulls[] = "        ";
+	const char *user = sync_user_id();
+	bool		isnull = true;
+	Datum		scope = 0;
+	SyncRole	saved;
+
+	if (table->scope_column >= 0)
+		scope = heap_getattr(old, table->columns[table->scope_column].attnum, desc, &isnull);
+	values[0] = Int32GetDatum(table->id);
+	values[1] = CStringGetTextDatum(sync_entity_id(table, old, desc));
+	nulls[2] = isnull ? 'n' : ' ';
+	values[2] = isnull ? (Datum) 0 : CStringGetTextDatum(sync_value_text(&table->columns[table->scope_column], scope));
+	values[3] = Int64GetDatum(DatumGetInt64(heap_getattr(old, table->version_att, desc, &isnull)) + 1);
+	values[4] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	values[5] = CStringGetTextDatum(reason);
+	values[6] = TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[7] = user ? ' ' : 'n';
+	values[7] = user ? CStringGetTextDatum(user) : (Datum) 0;
+
+	SPI_connect();
+	sync_become_extension(&saved);
+	if (plan == NULL)
+	{
+		plan = SPI_prepare(sql, lengthof(types), types);
+		SPI_keepplan(plan);
+	}
+	SPI_execute_plan(plan, values, nulls, false, 0);
+	sync_become_back(&saved);
+	SPI_finish();
+}
+
+static bool
+is_marked(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	if (table->deleted_at < 0)
+		return false;
+	heap_getattr(tuple, table->columns[table->deleted_at].attnum, desc, &isnull);
+	return !isnull;
+}
+
+/* The text of the column that decides who is concerned; two NULLs are the same. */
+static bool
+same_text(const SyncTable *table, int column, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	bool		old_null;
+	bool		new_null;
+	Datum		a = heap_getattr(old, table->columns[column].attnum, desc, &old_null);
+	Datum		b = heap_getattr(new, table->columns[column].attnum, desc, &new_null);
+
+	if (old_null || new_null)
+		return old_null && new_null;
+	return strcmp(sync_value_text(&table->columns[column], a), sync_value_text(&table->columns[column], b)) == 0;
+}
+
+/* What this update takes away from those who had the old row; NULL: nothing. */
+static const char *
+reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	if (is_marked(table, old, desc))
+		return NULL;			/* its tombstone stands already */
+	if (is_marked(table, new, desc))
+		return "deleted";
+	if (table->scope_column >= 0 && !same_text(table, table->scope_column, old, new, desc))
+		return "moved";
+	if (strcmp(sync_entity_id(table, old, desc), sync_entity_id(table, new, desc)) != 0)
+		return "moved";
+	return NULL;
+}
+
+/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope or mark. */
+Datum
+sync_leave_tombstone(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	SyncTable  *table;
+	TupleDesc	desc;
+	const char *reason;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
+	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	desc = RelationGetDescr(data->tg_relation);
+	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
+		reason = is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
+	else
+		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
+	if (reason)
+		sync_tombstone_add(table, data->tg_trigtuple, desc, reason);
+	return PointerGetDatum(NULL);
+}
+
+/* AFTER TRUNCATE: no row says what went, so everybody starts this table anew. */
+Datum
+sync_truncated(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	Oid			types[] = {OIDOID, XID8OID};
+	Datum		values[2];
+	SyncRole	saved;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("sync.truncated() may only be called as the trigger that sync.enable() makes")));
+	values[0] = ObjectIdGetDatum(RelationGetRelid(data->tg_relation));
+	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+	SPI_connect();
+	sync_become_extension(&saved);
+	SPI_execute_with_args("UPDATE sync.synced_table SET epoch = $2 WHERE relation OPERATOR(pg_catalog.=) $1",
+						  2, types, values, NULL, false, 0);
+	sync_become_back(&saved);
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}

@@ -99,6 +99,7 @@ extern Oid	sync_relid(const char *name);	/* an internal table or index of schema
 extern Bitmapset *sync_readable_columns(const SyncTable *table, bool *all);	/* NULL: may not read the table at all */
 extern char *sync_operator(Oid type, bool less);	/* "OPERATOR(schema.=)", or > for less = true's mirror */
 extern Oid	sync_base_type(Oid type);
+extern const char *sync_key_constraint(const SyncTable *table);
 extern Oid	sync_table_owner(const SyncTable *table);
 extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
 extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */

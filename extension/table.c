@@ -99,6 +99,16 @@ sync_operator(Oid type, bool less)
 					quote_identifier(get_namespace_name(get_func_namespace(get_opcode(operator)))), name);
 }
 
+const char *
+sync_key_constraint(const SyncTable *table)
+{
+	Relation	relation = table_open(table->relid, AccessShareLock);
+	const char *name = get_rel_name(RelationGetPrimaryKeyIndex(relation));
+
+	table_close(relation, AccessShareLock);
+	return name ? name : "";
+}
+
 Oid
 sync_table_owner(const SyncTable *table)
 {

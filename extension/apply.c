@@ -1,0 +1,675 @@
+/*
+ * apply.c - one pushed change meets the row: base check, last-write-wins, and the write under the caller's rights.
+ *
+ * Rows are read and locked as the table's owner, so that hidden ones can be told from absent ones here and answered alike;
+ * every write runs as the caller.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "change.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rls.h"
+
+typedef struct PushPlan
+{
+	char	   *sql;
+	SPIPlanPtr	plan;
+} PushPlan;
+
+/* A row as it stands, or none. */
+typedef struct Row
+{
+	HeapTuple	tuple;			/* NULL: absent */
+	TupleDesc	desc;
+} Row;
+
+/* Plans live as long as the push: a batch writes the same few tables over and over. */
+static SPIPlanPtr
+plan_for(Push *push, const char *sql, int nargs, Oid *types)
+{
+	ListCell   *lc;
+	PushPlan   *entry;
+	MemoryContext before;
+
+	foreach(lc, push->plans)
+		if (strcmp(((PushPlan *) lfirst(lc))->sql, sql) == 0)
+			return ((PushPlan *) lfirst(lc))->plan;
+	before = MemoryContextSwitchTo(push->context);
+	entry = palloc(sizeof(PushPlan));
+	entry->sql = pstrdup(sql);
+	entry->plan = SPI_prepare(sql, nargs, types);
+	if (entry->plan == NULL)
+		elog(ERROR, "could not prepare \"%s\"", sql);
+	push->plans = lappend(push->plans, entry);
+	MemoryContextSwitchTo(before);
+	return entry->plan;
+}
+
+/* ---- values ---- */
+
+static char *
+json_text_of(JsonbValue *v)
+{
+	Jsonb	   *json = JsonbValueToJsonb(v);
+
+	return JsonbToCString(NULL, &json->root, VARSIZE(json));
+}
+
+/* Arrays and composites: PostgreSQL's own reader, by way of the table's row type. */
+static Datum
+nested_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
+{
+	Oid			types[] = {JSONBOID};
+	StringInfoData object;
+	Datum		values[1];
+	int16		len;
+	bool		byval;
+
+	initStringInfo(&object);
+	appendStringInfoChar(&object, '{');
+	sync_render_string(&object, column->name, strlen(column->name));
+	appendStringInfo(&object, ":%s}", json_text_of(v));
+	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(object.data));
+	SPI_execute_plan(plan_for(push, psprintf("SELECT (pg_catalog.jsonb_populate_record(NULL::%s, $1)).%s", table->sql_name,
+											 quote_identifier(column->name)), 1, types), values, NULL, false, 1);
+	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
+	get_typlenbyval(column->type, &len, &byval);
+	return *isnull ? (Datum) 0 : datumCopy(values[0], byval, len);
+}
+
+/* A JSON value as the column's type reads it; raises the type's own error. */
+static Datum
+value_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
+{
+	char	   *text;
+
+	*isnull = v->type == jbvNull;
+	if (*isnull)
+		return (Datum) 0;
+	if (column->kind == 'j')
+		return sync_parse_text(column, json_text_of(v));
+	if (column->kind == 'x' && v->type == jbvBinary)
+		return nested_from_json(push, table, column, v, isnull);
+	text = sync_json_text(v);
+	if (text == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+				 errmsg("column \"%s\" does not take an object or array", column->name)));
+	return sync_parse_text(column, text);
+}
+
+/* Columns that the database alone sets: clients may send them back with a row, and they are passed over. */
+static bool
+is_server_column(const SyncTable *table, int column)
+{
+	return table->columns[column].is_generated || column == table->updated_at || column == table->deleted_at;
+}
+
+/* Reads "data" or "base" as fields in column order. Names were checked when the request was read. */
+static Field *
+read_fields(Push *push, const SyncTable *table, JsonbContainer *object, int *n)
+{
+	Field	   *fields = palloc(sizeof(Field) * table->ncolumns);
+	int			i;
+
+	*n = 0;
+	for (i = 0; object && i < table->ncolumns; i++)
+	{
+		JsonbValue *v;
+
+		if (is_server_column(table, i))
+			continue;
+		v = sync_json_get(object, table->columns[i].name);
+		if (v == NULL)
+			continue;
+		fields[*n].column = i;
+		fields[*n].value = value_from_json(push, table, &table->columns[i], v, &fields[*n].isnull);
+		(*n)++;
+	}
+	return fields;
+}
+
+static bool
+is_equal(const SyncTable *table, const Field *field, const Row *row)
+{
+	const SyncColumn *column = &table->columns[field->column];
+	bool		isnull;
+	Datum		value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
+	int16		len;
+	bool		byval;
+
+	if (isnull || field->isnull)
+		return isnull && field->isnull;
+	get_typlenbyval(column->type, &len, &byval);
+	return datum_image_eq(value, field->value, byval, len);
+}
+
+static bool
+all_equal(const SyncTable *table, const Field *fields, int n, const Row *row)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (!is_equal(table, &fields[i], row))
+			return false;
+	return true;
+}
+
+/* ---- rows ---- */
+
+static Row
+read_row(Push *push, const SyncTable *table, const Datum *keys, const char *suffix)
+{
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+	SyncRole	saved;
+	Row			row = {NULL, NULL};
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	sync_put_all_columns(&sql, table);
+	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	appendStringInfoString(&sql, suffix);
+	sync_become(&saved, sync_table_owner(table));
+	SPI_execute_plan(plan_for(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 1)
+	{
+		row.tuple = SPI_tuptable->vals[0];
+		row.desc = SPI_tuptable->tupdesc;
+	}
+	return row;
+}
+
+/* Asks as the caller, where policies could say no. */
+static bool
+may_see(Push *push, const SyncTable *table, const Datum *keys)
+{
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+
+	if (check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
+		return true;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT 1 FROM ONLY %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	SPI_execute_plan(plan_for(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
+	return SPI_processed == 1;
+}
+
+static const SyncScope *
+held_scope(Push *push, const SyncTable *table)
+{
+	ListCell   *lc;
+	MemoryContext before;
+	SyncScope  *scope;
+
+	foreach(lc, push->scopes)
+		if (((SyncScope *) lfirst(lc))->id == table->scope_id)
+			return lfirst(lc);
+	before = MemoryContextSwitchTo(push->context);
+	scope = sync_scope_held(table->scope_id);
+	push->scopes = lappend(push->scopes, scope);
+	MemoryContextSwitchTo(before);
+	return scope;
+}
+
+static bool
+holds_scope_of(Push *push, const SyncTable *table, const Row *row)
+{
+	const SyncColumn *column;
+	bool		isnull;
+	Datum		value;
+
+	if (table->scope_column < 0)
+		return true;
+	column = &table->columns[table->scope_column];
+	value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
+	return !isnull && sync_scope_has(held_scope(push, table), sync_value_text(column, value));
+}
+
+static bool
+is_marked(const SyncTable *table, const Row *row)
+{
+	bool		isnull;
+
+	if (table->deleted_at < 0)
+		return false;
+	heap_getattr(row->tuple, table->columns[table->deleted_at].attnum, row->desc, &isnull);
+	return !isnull;
+}
+
+static int64
+row_version(const SyncTable *table, const Row *row)
+{
+	bool		isnull;
+
+	return DatumGetInt64(heap_getattr(row->tuple, table->version_att, row->desc, &isnull));
+}
+
+/* The version of a deletion that the caller may know of; 0: none. */
+static int64
+seen_deletion(Push *push, const Change *change)
+{
+	static const char sql[] =
+		"SELECT version, scope_value FROM sync.tombstone WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 "
+		"ORDER BY version DESC LIMIT 1";
+	Oid			types[] = {INT4OID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
+	SyncRole	saved;
+	int64		version;
+	char	   *scope;
+
+	sync_become_extension(&saved);
+	SPI_execute_plan(plan_for(push, sql, 2, types), values, NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 0)
+		return 0;
+	version = strtoll(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
+	scope = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	if (change->table->scope_column >= 0 && !sync_scope_has(held_scope(push, change->table), scope))
+		return 0;
+	return version;
+}
+
+/* ---- deciding ---- */
+
+static char *
+latest_key(const Change *change)
+{
+	return psprintf("%d:%s", change->table->id, change->entity_id);
+}
+
+/* Did an earlier change of this batch make the row what it is, on the version its device knew? */
+static bool
+follows_own_change(Push *push, const Change *change, int64 version)
+{
+	TextEntry  *entry;
+	char	   *key = latest_key(change);
+
+	if (strlen(key) >= TEXT_KEY_MAX)
+		return false;
+	entry = hash_search(push->latest, key, HASH_FIND, NULL);
+	return entry && push->changes[entry->index].is_chained && push->changes[entry->index].server_version == version;
+}
+
+static void
+remember_own_change(Push *push, Change *change)
+{
+	TextEntry  *entry;
+	char	   *key = latest_key(change);
+
+	change->is_chained = true;
+	if (strlen(key) < TEXT_KEY_MAX)
+	{
+		entry = hash_search(push->latest, key, HASH_ENTER, NULL);
+		entry->index = change->index;
+	}
+}
+
+static bool
+base_holds(Push *push, const Change *change, const Row *row)
+{
+	int			n;
+	Field	   *fields;
+
+	if (change->local_version >= 0 && change->local_version == row_version(change->table, row))
+		return true;
+	if (follows_own_change(push, change, row_version(change->table, row)))
+		return true;
+	if (change->base == NULL)
+		return false;
+	fields = read_fields(push, change->table, change->base, &n);
+	return n > 0 && all_equal(change->table, fields, n, row);
+}
+
+/*
+ * Does the client's edit come after the row's last? The stored time is the client's of that write, so the outcome does not depend on
+ * which arrived first; a write by SQL counts with the server's time. At the same instant the server's copy wins, but a device's own
+ * later change follows its earlier one.
+ */
+static bool
+is_later(Push *push, const Change *change, const Row *row)
+{
+	SyncClock	clock;
+	bool		isnull;
+	Datum		value = heap_getattr(row->tuple, change->table->clock_att, row->desc, &isnull);
+
+	if (sync_clock_read(value, isnull, &clock))
+		return change->edited_at > clock.edited_at ||
+			(change->edited_at == clock.edited_at && clock.device == push->device_hash);
+	value = heap_getattr(row->tuple, change->table->at_att, row->desc, &isnull);
+	return change->edited_at > DatumGetTimestampTz(value);
+}
+
+/* ---- writing ---- */
+
+/* Runs one INSERT, UPDATE or DELETE as the caller, stamped with the client's edit time; returns the rows it touched. */
+static uint64
+write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, Datum *values, const char *nulls)
+{
+	uint64		touched;
+
+	push->stamp.relid = change->table->relid;
+	push->stamp.clock.edited_at = change->edited_at;
+	push->stamp.clock.device = push->device_hash;
+	push->stamp.clock.queue = change->queue_id ? sync_hash(change->queue_id, strlen(change->queue_id), 0) : 0;
+	push->stamp.soft_deletes = 0;
+	push->stamp.entity_id = NULL;
+	sync_push_stamp = &push->stamp;
+	SPI_execute_plan(plan_for(push, sql, n, types), values, nulls, false, 0);
+	touched = SPI_processed;
+	sync_push_stamp = NULL;
+	return touched + push->stamp.soft_deletes;
+}
+
+/* What the row has become, for the answer; also where its new scope is checked. */
+static void
+report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
+{
+	Row			row = read_row(push, change->table, keys, "");
+	Bitmapset  *readable;
+	StringInfoData data;
+	bool		all;
+
+	if (row.tuple == NULL)
+	{
+		/* A trigger of the application took it away again. */
+		verdict_success(change, outcome, 0);
+		return;
+	}
+	if (!holds_scope_of(push, change->table, &row))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("the row's scope value is not held by the caller")));
+	verdict_success(change, outcome, row_version(change->table, &row));
+	readable = sync_readable_columns(change->table, &all);
+	if (readable == NULL || !may_see(push, change->table, keys))
+		return;
+	initStringInfo(&data);
+	sync_render_data(&data, change->table, row.tuple, row.desc, readable);
+	change->data_now = data.data;
+}
+
+static void
+insert_row(Push *push, Change *change, Field *fields, int n)
+{
+	const SyncTable *table = change->table;
+	StringInfoData sql;
+	Oid		   *types = palloc(sizeof(Oid) * Max(n, 1));
+	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
+	char	   *nulls = palloc(n + 1);
+	Datum		keys[INDEX_MAX_KEYS];
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s ", table->sql_name);
+	for (i = 0; i < n; i++)
+	{
+		appendStringInfo(&sql, "%s%s", i ? ", " : "(", quote_identifier(table->columns[fields[i].column].name));
+		types[i] = table->columns[fields[i].column].type;
+		values[i] = fields[i].value;
+		nulls[i] = fields[i].isnull ? 'n' : ' ';
+	}
+	appendStringInfoString(&sql, n ? ") VALUES " : "DEFAULT VALUES");
+	for (i = 0; i < n; i++)
+		appendStringInfo(&sql, "%s$%d", i ? ", " : "(", i + 1);
+	if (n)
+		appendStringInfoChar(&sql, ')');
+	if (write_row(push, change, sql.data, n, types, values, nulls) == 0 || push->stamp.entity_id == NULL)
+	{
+		verdict_error(change, "rejected", "the database did not keep the row", "A trigger of the table turned the insert away.");
+		return;
+	}
+	change->entity_id = MemoryContextStrdup(push->context, push->stamp.entity_id);
+	if (!sync_parse_entity_id(table, change->entity_id, keys))
+		elog(ERROR, "unexpected key \"%s\"", change->entity_id);
+	report_row(push, change, keys, "applied");
+	if (change->status && strcmp(change->status, "success") == 0)
+		remember_own_change(push, change);
+}
+
+static void
+update_row(Push *push, Change *change, const Datum *keys, Field *fields, int n, bool is_based)
+{
+	const SyncTable *table = change->table;
+	StringInfoData sql;
+	Oid		   *types = palloc(sizeof(Oid) * (n + table->nkeys));
+	Datum	   *values = palloc(sizeof(Datum) * (n + table->nkeys));
+	char	   *nulls = palloc(n + table->nkeys);
+	int			i;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s t SET ", table->sql_name);
+	for (i = 0; i < n; i++)
+	{
+		appendStringInfo(&sql, "%s%s = $%d", i ? ", " : "", quote_identifier(table->columns[fields[i].column].name), i + 1);
+		types[i] = table->columns[fields[i].column].type;
+		values[i] = fields[i].value;
+		nulls[i] = fields[i].isnull ? 'n' : ' ';
+	}
+	appendStringInfoString(&sql, " WHERE ");
+	sync_put_key(&sql, table, n + 1, types + n);
+	memcpy(values + n, keys, sizeof(Datum) * table->nkeys);
+	memset(nulls + n, ' ', table->nkeys);
+	if (write_row(push, change, sql.data, n + table->nkeys, types, values, nulls) == 0)
+	{
+		verdict_not_found(change);
+		return;
+	}
+	report_row(push, change, keys, "applied");
+	if (is_based)
+		remember_own_change(push, change);
+}
+
+/* Sets the key columns from entity_id where data leaves them out; false when data names another key. */
+static bool
+complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n)
+{
+	int			k;
+	int			i;
+
+	for (k = 0; k < table->nkeys; k++)
+	{
+		const SyncColumn *column = &table->columns[table->keys[k]];
+		int16		len;
+		bool		byval;
+
+		get_typlenbyval(column->type, &len, &byval);
+		for (i = 0; i < *n && fields[i].column != table->keys[k]; i++)
+			;
+		if (i < *n)
+		{
+			if (fields[i].isnull || !datum_image_eq(fields[i].value, keys[k], byval, len))
+				return false;
+			continue;
+		}
+		fields[*n].column = table->keys[k];
+		fields[*n].isnull = false;
+		fields[(*n)++].value = keys[k];
+	}
+	return true;
+}
+
+/* A change meets a living, visible row. */
+static void
+merge_into(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n)
+{
+	bool		is_based;
+
+	if (n == 0 || all_equal(change->table, fields, n, row))
+	{
+		report_row(push, change, keys, "noop");
+		return;
+	}
+	is_based = base_holds(push, change, row);
+	if (!is_based)
+	{
+		bool		is_won = is_later(push, change, row);
+
+		verdict_conflict(push, change, "edit", is_won, row->tuple, row->desc, row_version(change->table, row));
+		if (!is_won)
+			return;
+	}
+	update_row(push, change, keys, fields, n, is_based);
+}
+
+static void
+apply_create(Push *push, Change *change, const Datum *keys)
+{
+	SyncTable  *table = change->table;
+	int			n;
+	Field	   *fields = read_fields(push, table, change->data, &n);
+	Row			row;
+
+	if (keys == NULL)
+	{
+		insert_row(push, change, fields, n);
+		return;
+	}
+	if (!complete_key(table, keys, fields, &n))
+	{
+		verdict_error(change, "key_mismatch", "data names another key than entity_id", NULL);
+		return;
+	}
+	row = read_row(push, table, keys, " FOR NO KEY UPDATE");
+	if (row.tuple == NULL)
+		insert_row(push, change, fields, n);
+	else if (!holds_scope_of(push, table, &row) || !may_see(push, table, keys))
+		verdict_forbidden(change);
+	else if (is_marked(table, &row))
+		verdict_conflict(push, change, "delete", false, NULL, NULL, row_version(table, &row));
+	else
+		merge_into(push, change, &row, keys, fields, n);
+}
+
+static void
+apply_update(Push *push, Change *change, const Datum *keys)
+{
+	SyncTable  *table = change->table;
+	int			n;
+	Field	   *fields = read_fields(push, table, change->data, &n);
+	Row			row = read_row(push, table, keys, " FOR NO KEY UPDATE");
+	int64		deletion;
+
+	if (row.tuple && holds_scope_of(push, table, &row) && !is_marked(table, &row) && may_see(push, table, keys))
+	{
+		merge_into(push, change, &row, keys, fields, n);
+		return;
+	}
+	deletion = row.tuple && !is_marked(table, &row) ? 0 : seen_deletion(push, change);
+	if (deletion > 0)
+		verdict_conflict(push, change, "delete", false, NULL, NULL, deletion);
+	else
+		verdict_not_found(change);
+}
+
+static void
+delete_row(Push *push, Change *change, const Row *row, const Datum *keys)
+{
+	const SyncTable *table = change->table;
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+	int64		version = row_version(table, row);
+
+	/* delete_wins: the edit it runs over goes to the log. */
+	if (change->local_version >= 0 && !base_holds(push, change, row))
+		verdict_conflict(push, change, "delete", true, row->tuple, row->desc, version);
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "DELETE FROM %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	if (write_row(push, change, sql.data, table->nkeys, types, unconstify(Datum *, keys), NULL) == 0)
+		verdict_not_found(change);
+	else
+		verdict_success(change, "applied", version + 1);
+}
+
+static void
+apply_delete(Push *push, Change *change, const Datum *keys)
+{
+	SyncTable  *table = change->table;
+	Row			row = read_row(push, table, keys, " FOR UPDATE");
+	int64		deletion;
+
+	if (row.tuple && holds_scope_of(push, table, &row) && !is_marked(table, &row) && may_see(push, table, keys))
+	{
+		delete_row(push, change, &row, keys);
+		return;
+	}
+	deletion = row.tuple && !is_marked(table, &row) ? 0 : seen_deletion(push, change);
+	if (deletion > 0)
+		verdict_success(change, "noop", deletion);
+	else
+		verdict_not_found(change);
+}
+
+/* {"ref": queue_id}: the key that an earlier create of this batch was given. */
+static bool
+resolve_ref(Push *push, Change *change)
+{
+	TextEntry  *entry;
+
+	if (change->ref == NULL)
+		return true;
+	entry = hash_search(push->by_queue, change->ref, HASH_FIND, NULL);
+	if (entry == NULL || entry->index >= change->index)
+		return false;
+	change->entity_id = push->changes[entry->index].result_id ? push->changes[entry->index].result_id : push->changes[entry->index].entity_id;
+	return change->entity_id != NULL && push->changes[entry->index].status &&
+		strcmp(push->changes[entry->index].status, "success") == 0;
+}
+
+void
+apply_change(Push *push, Change *change)
+{
+	Datum		keys[INDEX_MAX_KEYS];
+
+	if (!resolve_ref(push, change))
+	{
+		verdict_error(change, "not_found", "no such row", "\"ref\" must name the queue_id of an earlier create of this batch that succeeded.");
+		return;
+	}
+	if (change->entity_id && !sync_parse_entity_id(change->table, change->entity_id, keys))
+	{
+		verdict_error(change, "invalid_value", "entity_id is no key of this table",
+					  "The key's text; for several columns a JSON array of their texts.");
+		return;
+	}
+	if (change->operation == OP_CREATE)
+		apply_create(push, change, change->entity_id ? keys : NULL);
+	else if (change->operation == OP_UPDATE)
+		apply_update(push, change, keys);
+	else
+		apply_delete(push, change, keys);
+	change->result_id = change->entity_id;
+}
+
+char *
+apply_read_again(Push *push, SyncTable *table, const char *entity_id)
+{
+	Datum		keys[INDEX_MAX_KEYS];
+	Bitmapset  *readable;
+	StringInfoData data;
+	bool		all;
+	Row			row;
+
+	readable = sync_readable_columns(table, &all);
+	if (readable == NULL || !sync_parse_entity_id(table, entity_id, keys))
+		return NULL;
+	row = read_row(push, table, keys, "");
+	if (row.tuple == NULL || is_marked(table, &row) || !holds_scope_of(push, table, &row) || !may_see(push, table, keys))
+		return NULL;
+	initStringInfo(&data);
+	sync_render_data(&data, table, row.tuple, row.desc, readable);
+	return data.data;
+}

@@ -1,0 +1,201 @@
+// pane.js - one person's pane: shows the client's rows, hands edits to it, and says in words what happened to them.
+// SPDX-License-Identifier: PostgreSQL
+
+const LOG_LINES = 40;
+const STATE_TEXT = { live: 'live', connecting: 'connecting…', offline: 'offline' };
+const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+const quoted = (text) => `“${text ?? '…'}”`;
+
+export class Pane {
+  constructor(person, people, client) {
+    this.person = person;
+    this.names = new Map(people.map(({ sub, name }) => [sub, name]));
+    this.client = client;
+    this.shown = new Map(); // id → element
+    this.element = document.getElementById('pane').content.firstElementChild.cloneNode(true);
+    this.#prepare();
+  }
+
+  #find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  #prepare() {
+    const { name, team, sub } = this.person;
+    this.element.dataset.team = team;
+    this.element.dataset.person = sub;
+    this.element.setAttribute('aria-label', `${name}, team ${team}`);
+    this.#find('.avatar').textContent = name[0];
+    this.#find('h2').textContent = name;
+    this.#find('.team').textContent = `team ${team}`;
+    this.#find('.switch').setAttribute('aria-label', `${name} works offline`);
+    this.#find('.switch').addEventListener('click', () => this.#toggle());
+    const [form, field, label] = [this.#find('.add'), this.#find('.add input'), this.#find('.add label')];
+    field.id = `add-${sub}`;
+    label.htmlFor = field.id;
+    label.textContent = `New note by ${name}`;
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      const title = field.value.trim();
+      if (!title) return;
+      this.client.create({ team_id: team, title, body: '', done: false, created_at: new Date().toISOString() });
+      field.value = '';
+    });
+    this.#find('.log ol').setAttribute('aria-label', `What happened in ${name}’s pane`);
+  }
+
+  #toggle() {
+    if (this.client.state === 'offline') this.client.goOnline();
+    else this.client.goOffline();
+  }
+
+  // --- events of the client -----------------------------------------------------------------------
+
+  on(name, detail) {
+    if (name === 'state') this.#showState(detail);
+    if (name === 'rows') this.#showRows();
+    if (name === 'news') this.#news(detail);
+    if (name === 'verdict') this.#verdict(detail);
+  }
+
+  #showState(state) {
+    this.element.dataset.state = state;
+    this.#find('.state-text').textContent = STATE_TEXT[state];
+    this.#find('.switch').setAttribute('aria-checked', String(state === 'offline'));
+    if (state !== 'connecting') this.#log(state === 'live' ? 'Connected.' : 'Offline: edits are kept in a queue.');
+    this.#showWaiting();
+  }
+
+  #showWaiting() {
+    const count = this.client.queue.length;
+    const note = this.#find('.waiting');
+    note.hidden = count === 0;
+    note.textContent = count ? `${plural(count, 'edit waits', 'edits wait')} ${this.client.state === 'live' ? 'for the answer' : 'to be sent'}` : '';
+  }
+
+  #news({ text, change, before, bad }) {
+    if (text) return this.#log(text, bad ? 'bad' : undefined);
+    const who = change.changed_by === this.person.sub ? 'You' : (this.names.get(change.changed_by) ?? change.changed_by ?? 'SQL');
+    const title = quoted((change.data ?? before)?.title);
+    const what = { create: 'added', update: 'changed', delete: change.reason === 'moved' ? 'moved away' : 'deleted' }[change.operation];
+    this.#log(`${who} ${what} ${title}`, change.changed_by === this.person.sub ? 'own' : 'other');
+    if (change.changed_by !== this.person.sub) this.#flash(change.entity_id);
+  }
+
+  #flash(id) {
+    requestAnimationFrame(() => {
+      const element = this.shown.get(id);
+      element?.classList.remove('fresh');
+      void element?.offsetWidth; // restarts the animation
+      element?.classList.add('fresh');
+    });
+  }
+
+  #verdict({ edit, verdict, before }) {
+    const title = quoted(edit.data?.title ?? verdict.data?.title ?? before?.title);
+    if (verdict.status === 'success') return;
+    let text;
+    if (verdict.status === 'conflict') {
+      const winner = this.names.get(verdict.conflict_data?.changed_by) ?? 'Somebody';
+      text = verdict.data
+        ? `Your edit of ${title} was not taken: ${winner} changed it later. It now reads ${quoted(verdict.data.title)}.`
+        : `Your edit of ${title} was not taken: the note was deleted meanwhile.`;
+    } else {
+      const why = verdict.error?.code === 'not_found' ? 'the note is gone' : (verdict.error?.message ?? 'no reason given');
+      text = `Your edit of ${title} was refused: ${why}.${verdict.error?.hint ? ` ${verdict.error.hint}` : ''}`;
+    }
+    this.#notice(text);
+    this.#log(text, 'bad');
+  }
+
+  #notice(text) {
+    const notice = document.createElement('p');
+    const close = document.createElement('button');
+    notice.className = 'notice';
+    notice.append(Object.assign(document.createElement('span'), { textContent: text }));
+    close.type = 'button';
+    close.textContent = 'OK';
+    close.setAttribute('aria-label', 'Dismiss this message');
+    close.addEventListener('click', () => notice.remove());
+    notice.append(close);
+    this.#find('.notices').append(notice);
+  }
+
+  #log(text, kind) {
+    const list = this.#find('.log ol');
+    const line = document.createElement('li');
+    if (kind) line.className = kind;
+    const time = document.createElement('time');
+    time.textContent = new Date().toLocaleTimeString([], { hour12: false });
+    line.append(time, ` ${text}`);
+    list.prepend(line);
+    while (list.children.length > LOG_LINES) list.lastChild.remove();
+  }
+
+  // --- the notes ----------------------------------------------------------------------------------
+
+  #showRows() {
+    const rows = this.client.view();
+    const list = this.#find('.notes');
+    const present = new Set(rows.map(({ id }) => id));
+    for (const [id, element] of this.shown) {
+      if (!present.has(id)) {
+        if (element.contains(document.activeElement)) this.#find('.add input').focus();
+        element.remove();
+        this.shown.delete(id);
+      }
+    }
+    rows.forEach((row, index) => {
+      const element = this.shown.get(row.id) ?? this.#newNote(row.id);
+      this.#fill(element, row);
+      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+    });
+    this.#find('.empty').hidden = rows.length > 0;
+    this.#showWaiting();
+  }
+
+  #newNote(id) {
+    const element = document.getElementById('note').content.firstElementChild.cloneNode(true);
+    element.dataset.id = id;
+    element.querySelector('.done').addEventListener('change', (event) => this.client.update(id, { done: event.target.checked }));
+    element.querySelector('.delete').addEventListener('click', () => this.client.remove(id));
+    for (const column of ['title', 'body']) this.#prepareField(element.querySelector(`.${column}`), id, column);
+    this.shown.set(id, element);
+    return element;
+  }
+
+  // Enter and leaving the field keep the edit, Escape drops it.
+  #prepareField(field, id, column) {
+    field.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter') field.blur();
+      if (event.key === 'Escape') {
+        field.value = field.dataset.saved;
+        field.blur();
+      }
+    });
+    field.addEventListener('change', () => {
+      const value = field.value.trim();
+      if (column === 'title' && !value) field.value = field.dataset.saved;
+      else if (value !== field.dataset.saved) this.client.update(id, { [column]: value });
+    });
+  }
+
+  #fill(element, row) {
+    element.classList.toggle('is-done', row.done);
+    element.classList.toggle('is-waiting', Boolean(row.waiting));
+    const done = element.querySelector('.done');
+    done.checked = row.done;
+    done.setAttribute('aria-label', `${row.title}: done`);
+    element.querySelector('.delete').setAttribute('aria-label', `Delete ${row.title}`);
+    for (const column of ['title', 'body']) {
+      const field = element.querySelector(`.${column}`);
+      const untouched = document.activeElement !== field || field.value === field.dataset.saved;
+      field.dataset.saved = row[column];
+      field.setAttribute('aria-label', column === 'title' ? 'Title' : `Details of ${row.title}`);
+      // what somebody is typing is not taken away
+      if (untouched && field.value !== row[column]) field.value = row[column];
+    }
+    const by = row.waiting ? 'not sent yet' : row.by ? `by ${this.names.get(row.by) ?? row.by}` : '';
+    element.querySelector('.by').textContent = by;
+  }
+}

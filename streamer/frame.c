@@ -1,0 +1,147 @@
+/* frame.c - ready WebSocket frames, built once and shared, and the queue of those waiting for one client. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "frame.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "memory.h"
+#include "message.h"
+
+struct cursor *
+cursor_new(const char *text, size_t len)
+{
+	struct cursor *c = memory_new(sizeof(*c) + len + 1);
+
+	c->refs = 1;
+	memcpy(c->text, text, len);
+	return c;
+}
+
+struct cursor *
+cursor_retain(struct cursor *c)
+{
+	if (c != NULL)
+		c->refs++;
+	return c;
+}
+
+void
+cursor_release(struct cursor *c)
+{
+	if (c != NULL && --c->refs == 0)
+		free(c);
+}
+
+struct frame *
+frame_text(const char *payload, size_t len)
+{
+	unsigned char header[10];
+	size_t	header_len = message_frame_header(header, len);
+	struct frame *f = memory_new(sizeof(*f) + header_len + len);
+
+	f->refs = 1;
+	f->len = header_len + len;
+	memcpy(f->bytes, header, header_len);
+	memcpy(f->bytes + header_len, payload, len);
+	return f;
+}
+
+struct frame *
+frame_ping(void)
+{
+	struct frame *f = memory_new(sizeof(*f) + 2);
+
+	f->refs = 1;
+	f->len = 2;
+	f->bytes[0] = 0x89;		/* final, ping; no payload */
+	return f;
+}
+
+struct frame *
+frame_retain(struct frame *f)
+{
+	f->refs++;
+	return f;
+}
+
+void
+frame_release(struct frame *f)
+{
+	if (f != NULL && --f->refs == 0)
+		free(f);
+}
+
+void
+outbox_init(struct outbox *o)
+{
+	*o = (struct outbox){0};
+}
+
+static void
+release_entry(struct outbox_entry *e)
+{
+	frame_release(e->frame);
+	cursor_release(e->cursor);
+}
+
+void
+outbox_free(struct outbox *o)
+{
+	struct outbox_entry e;
+
+	while (outbox_take(o, &e))
+		release_entry(&e);
+	free(o->entries);
+	outbox_init(o);
+}
+
+static void
+grow(struct outbox *o)
+{
+	size_t	room = o->room > 0 ? o->room * 2 : 8;
+	struct outbox_entry *entries = memory_new(room * sizeof(*entries));
+
+	for (size_t i = 0; i < o->count; i++)
+		entries[i] = o->entries[(o->head + i) % o->room];
+	free(o->entries);
+	o->entries = entries;
+	o->room = room;
+	o->head = 0;
+}
+
+void
+outbox_put(struct outbox *o, struct outbox_entry entry)
+{
+	if (o->count == o->room)
+		grow(o);
+	o->entries[(o->head + o->count++) % o->room] = entry;
+	o->bytes += entry.frame->len;
+}
+
+bool
+outbox_take(struct outbox *o, struct outbox_entry *entry)
+{
+	if (o->count == 0)
+		return false;
+	*entry = o->entries[o->head];
+	o->head = (o->head + 1) % o->room;
+	o->count--;
+	o->bytes -= entry->frame->len;
+	return true;
+}
+
+void
+outbox_drop_live(struct outbox *o, uint64_t session)
+{
+	size_t	count = o->count;
+	struct outbox_entry e;
+
+	while (count-- > 0 && outbox_take(o, &e))
+	{
+		if (e.is_live && e.session == session)
+			release_entry(&e);
+		else
+			outbox_put(o, e);
+	}
+}

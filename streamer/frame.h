@@ -1,0 +1,58 @@
+/* frame.h - ready WebSocket frames, built once and shared, and the queue of those waiting for one client. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_FRAME_H
+#define SYNC_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer.h"
+
+/* The position a client stands at once it has the frame. Shared, because live batches of all sessions carry the same. */
+struct cursor
+{
+	size_t	refs;
+	char	text[];
+};
+
+struct cursor *cursor_new(const char *text, size_t len);		/* one reference */
+struct cursor *cursor_retain(struct cursor *c);		/* NULL stays NULL */
+void	cursor_release(struct cursor *c);
+
+struct frame
+{
+	size_t	refs;
+	size_t	len;
+	unsigned char bytes[];		/* RFC 6455 header and payload */
+};
+
+struct frame *frame_text(const char *payload, size_t len);		/* one reference */
+struct frame *frame_ping(void);
+struct frame *frame_retain(struct frame *f);
+void	frame_release(struct frame *f);
+
+struct outbox_entry
+{
+	struct frame *frame;		/* owned reference */
+	struct cursor *cursor;		/* owned reference; NULL: moves nobody */
+	uint64_t session;			/* 0: nobody's */
+	bool	is_live;			/* may be dropped: the session then pulls again */
+};
+
+struct outbox
+{
+	struct outbox_entry *entries;	/* a ring */
+	size_t	room;
+	size_t	head;
+	size_t	count;
+	size_t	bytes;
+};
+
+void	outbox_init(struct outbox *o);
+void	outbox_free(struct outbox *o);
+void	outbox_put(struct outbox *o, struct outbox_entry entry);		/* takes the references over */
+bool	outbox_take(struct outbox *o, struct outbox_entry *entry);		/* gives them to the caller; false: empty */
+void	outbox_drop_live(struct outbox *o, uint64_t session);
+
+#endif

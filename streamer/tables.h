@@ -1,0 +1,62 @@
+/* tables.h - what sync.feed_tables() says about the synced tables, read once and looked up by name or id. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_TABLES_H
+#define SYNC_TABLES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TABLES_COLUMN_MAX 1600		/* PostgreSQL's own limit of columns in a table */
+
+struct sync_column
+{
+	char   *name;
+	char	kind;		/* how its values become JSON: one letter of n f s d b j y t z x, listed in render.h */
+	bool	is_key;
+};
+
+struct sync_table
+{
+	int32_t id;
+	char   *schema;
+	char   *table;
+	char   *entity_type;
+	char   *scope;			/* scope name; NULL: none */
+	char   *scope_column;	/* NULL: none */
+	char   *deleted_at;		/* NULL: hard deletes */
+	int		priority;
+	int		column_count;
+	struct sync_column *columns;	/* attnum order */
+	int		key_count;		/* at least 1 */
+	int	   *key;			/* indexes into columns, in key order */
+	int		scope_index;	/* scope_column's index in columns; -1: none */
+	int		deleted_at_index;	/* likewise */
+};
+
+/* What a change of a table means to the stream: send its rows (SYNCED), send its inserts as deletions (TOMBSTONE), read the
+ * list of tables again (REGISTRY), let all sessions re-evaluate their scopes (WATCH). */
+enum table_role { TABLE_OTHER, TABLE_SYNCED, TABLE_TOMBSTONE, TABLE_REGISTRY, TABLE_WATCH, TABLE_SYNCED_WATCH };
+
+struct sync_tables
+{
+	char   *system_id;
+	char   *incarnation;
+	uint32_t timeline;
+	int		count;
+	struct sync_table *tables;	/* ascending by id */
+	struct table_names *names;	/* private: the look-up by name */
+};
+
+/* The answer of sync.feed_tables():
+ * {"system_id","timeline","incarnation","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
+ *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
+ *             "key":["column",...],"columns":[{"name","kind"},...]},...]}
+ * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice, or no memory. */
+struct sync_tables *tables_parse(const char *json, size_t len) __attribute__((warn_unused_result));
+void	tables_free(struct sync_tables *t);		/* NULL is fine */
+/* *found is set (else NULL) for TABLE_SYNCED and TABLE_SYNCED_WATCH; found may be NULL. Hashed: called for every WAL record. */
+enum table_role tables_find(const struct sync_tables *t, const char *schema, const char *table, const struct sync_table **found);
+const struct sync_table *tables_by_id(const struct sync_tables *t, int32_t id);		/* NULL: unknown */
+
+#endif

@@ -1,0 +1,211 @@
+/* token.c - a JSON Web Token is taken apart and judged here; libjwt only answers whether the signature fits. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "token.h"
+
+#include <jwt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "json.h"
+#include "text.h"
+
+#define SECRET_MIN 32
+#define VALUES_MAX 4096
+
+struct token_keys
+{
+	size_t	len;
+	uint8_t secret[];
+};
+
+struct token_keys *
+token_keys_hs256(const uint8_t *secret, size_t len)
+{
+	struct token_keys *k;
+
+	if (len < SECRET_MIN || len > BUFFER_MAX)
+		return NULL;
+	k = malloc(sizeof(struct token_keys) + len);
+	if (k == NULL)
+		return NULL;
+	k->len = len;
+	memcpy(k->secret, secret, len);
+	return k;
+}
+
+void
+token_keys_free(struct token_keys *k)
+{
+	if (k != NULL)
+		explicit_bzero(k->secret, k->len);
+	free(k);
+}
+
+/* One of the first two parts, decoded and parsed; doc refers to plain. */
+struct part
+{
+	struct buffer plain;
+	struct json *doc;
+};
+
+static bool
+part_read(struct part *p, const char *text, size_t len)
+{
+	buffer_init(&p->plain);
+	p->doc = NULL;
+	if (len == 0 || !buffer_unbase64url(&p->plain, text, len) || !text_is_utf8(p->plain.data, p->plain.len))
+		return false;
+	p->doc = json_parse(p->plain.data, p->plain.len, VALUES_MAX);
+	return json_type(json_root(p->doc)) == JSON_OBJECT;
+}
+
+static void
+part_free(struct part *p)
+{
+	json_free(p->doc);
+	buffer_free(&p->plain);
+}
+
+/* The algorithm is settled before any key is used: a token must not choose how it is checked. */
+static const char *
+check_header(const char *text, size_t len)
+{
+	struct part header;
+	const char *problem = NULL;
+
+	if (!part_read(&header, text, len))
+		problem = "malformed token";
+	else if (!json_equals(json_member(json_root(header.doc), "alg"), "HS256"))
+		problem = "token algorithm is not allowed";
+	else if (json_member(json_root(header.doc), "crit").index >= 0)
+		problem = "token has critical extensions that are not understood";
+	part_free(&header);
+	return problem;
+}
+
+static const char *
+check_signature(const struct token_keys *k, const char *text, size_t len)
+{
+	char	copy[TOKEN_MAX + 1];
+	jwt_t  *jwt = NULL;
+	bool	ok;
+
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	ok = jwt_decode(&jwt, copy, k->secret, (int) k->len) == 0 && jwt_get_alg(jwt) == JWT_ALG_HS256;
+	jwt_free(jwt);
+	return ok ? NULL : "bad signature";
+}
+
+/* Seconds, a fraction cut off. */
+static bool
+read_time(struct json_value v, int64_t *out)
+{
+	size_t	whole = 0;
+
+	if (json_type(v) != JSON_NUMBER || memchr(v.raw, 'e', v.len) != NULL || memchr(v.raw, 'E', v.len) != NULL)
+		return false;
+	while (whole < v.len && v.raw[whole] != '.')
+		whole++;
+	return text_int64(v.raw, whole, out);
+}
+
+static const char *
+check_times(struct token *t, struct json_value claims, int64_t now)
+{
+	struct json_value nbf = json_member(claims, "nbf");
+	struct json_value exp = json_member(claims, "exp");
+	int64_t from;
+
+	if (exp.index < 0)
+		return "token has no expiry (exp)";
+	if (!read_time(exp, &t->expires_at))
+		return "token has an invalid exp";
+	if (now >= t->expires_at)
+		return "token has expired";
+	if (nbf.index < 0)
+		return NULL;
+	if (!read_time(nbf, &from))
+		return "token has an invalid nbf";
+	return now < from ? "token is not valid yet" : NULL;
+}
+
+static bool
+read_text_claim(struct json_value claims, const char *name, char **out)
+{
+	struct json_value v = json_member(claims, name);
+
+	*out = v.index < 0 ? strdup("") : json_strdup(v);
+	return *out != NULL;
+}
+
+static const char *
+read_claims(struct token *t, const char *text, size_t len, int64_t now)
+{
+	struct part payload;
+	const char *problem = "malformed token";
+
+	if (part_read(&payload, text, len))
+	{
+		struct json_value claims = json_root(payload.doc);
+
+		problem = check_times(t, claims, now);
+		if (problem == NULL && (!read_text_claim(claims, "sub", &t->subject) || !read_text_claim(claims, "role", &t->role)))
+			problem = "token has an invalid sub or role";
+		if (problem == NULL)
+		{
+			t->claims = buffer_take(&payload.plain, NULL);
+			if (t->claims == NULL)
+				problem = "out of memory";
+		}
+	}
+	part_free(&payload);
+	return problem;
+}
+
+static const char *
+verify(struct token *t, const struct token_keys *k, const char *text, size_t len, int64_t now)
+{
+	const char *dot = memchr(text, '.', len);
+	const char *second = dot != NULL ? memchr(dot + 1, '.', len - (size_t) (dot + 1 - text)) : NULL;
+	const char *problem;
+	size_t	tail;
+	struct buffer signature;
+
+	if (second == NULL)
+		return "malformed token";
+	tail = len - (size_t) (second + 1 - text);
+	/* Also keeps NUL, a third dot and other spellings of the same signature away from libjwt, which is lenient there. */
+	buffer_init(&signature);
+	problem = tail > 0 && buffer_unbase64url(&signature, second + 1, tail) ? NULL : "malformed token";
+	buffer_free(&signature);
+	if (problem == NULL)
+		problem = check_header(text, (size_t) (dot - text));
+	if (problem == NULL)
+		problem = check_signature(k, text, len);
+	return problem != NULL ? problem : read_claims(t, dot + 1, (size_t) (second - dot - 1), now);
+}
+
+const char *
+token_verify(struct token *t, const struct token_keys *k, const char *text, size_t len, int64_t now)
+{
+	const char *problem;
+
+	*t = (struct token) {0};
+	if (len > TOKEN_MAX)
+		return "token is too long";
+	problem = verify(t, k, text, len, now);
+	if (problem != NULL)
+		token_free(t);
+	return problem;
+}
+
+void
+token_free(struct token *t)
+{
+	free(t->claims);
+	free(t->subject);
+	free(t->role);
+	*t = (struct token) {0};
+}

@@ -1,0 +1,79 @@
+/* tombstone.c - an insert into sync.tombstone becomes the change object of a deletion. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "change_parts.h"
+#include "render.h"
+
+static const struct json_value absent = {NULL, -1, "", 0};
+
+/* The columns of the tombstone table that matter here. */
+struct grave
+{
+	struct json_value table_id, entity_id, scope_value, reason;
+	struct stamp stamp;
+};
+
+static void
+read_grave(struct grave *g, const struct record *r)
+{
+	const struct
+	{
+		const char *name;
+		struct json_value *value;
+	}		known[] = {
+		{"table_id", &g->table_id}, {"entity_id", &g->entity_id}, {"scope_value", &g->scope_value}, {"reason", &g->reason},
+		{"version", &g->stamp.version}, {"sync_xid", &g->stamp.xid}, {"at", &g->stamp.at}, {"changed_by", &g->stamp.by},
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		*known[i].value = absent;
+	for (struct json_value c = json_first(r->columns); c.index >= 0; c = json_next(c))
+	{
+		struct json_value name;
+		struct json_value value;
+
+		change_read_column(c, &name, &value);
+		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+			if (json_equals(name, known[i].name))
+				*known[i].value = value;
+	}
+}
+
+static bool
+render_grave(struct change *c, const struct grave *g)
+{
+	struct buffer out;
+	struct buffer scratch;
+	bool	ok;
+
+	buffer_init(&out);
+	buffer_init(&scratch);
+	change_put_head(&out, c, "delete");
+	ok = change_put_tail(&out, c, &g->stamp, &scratch);
+	buffer_puts(&out, ",\"reason\":");
+	ok = ok && render_json(&out, 's', g->reason, &scratch);
+	buffer_putc(&out, '}');
+	ok = ok && change_take_json(c, &out);
+	buffer_free(&out);
+	buffer_free(&scratch);
+	return ok;
+}
+
+bool
+change_from_tombstone(struct change *c, const struct record *r, const struct sync_tables *tables)
+{
+	struct grave g;
+	int64_t id;
+
+	*c = (struct change) {.kind = CHANGE_TOMBSTONE};
+	read_grave(&g, r);
+	if (!json_int64(g.table_id, &id) || id < INT32_MIN || id > INT32_MAX)
+		return false;
+	c->table = tables_by_id(tables, (int32_t) id);
+	if (c->table == NULL || !change_has_stamp(&g.stamp, &c->xid) || json_type(g.reason) != JSON_STRING)
+		return false;
+	c->entity_id = json_strdup(g.entity_id);
+	if (c->entity_id != NULL && change_set_scope(c, g.scope_value) && render_grave(c, &g))
+		return true;
+	change_free(c);
+	return false;
+}

@@ -1,0 +1,14 @@
+// crash.test.js - the short form of `make crash`: five crashes with nothing missed, and a control that shows the test would see a loss.
+// SPDX-License-Identifier: PostgreSQL
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { crashTrap } from '../chaos/crash_trap.js';
+
+test('pull, burn ids, SIGKILL the server, start, write, pull: nothing missed in 5 rounds', async () => {
+  assert.deepEqual(await crashTrap({ rounds: 5 }), []);
+});
+
+test('without the flush the same test finds rows that were missed', async () => {
+  const losses = await crashTrap({ rounds: 20, skipFlush: true, untilLoss: true });
+  assert.equal(losses.length, 1);
+});

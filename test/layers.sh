@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# layers.sh - fails if an include crosses a layer: each foreign library has its adapters, the extension and the streamer share no C.
+# SPDX-License-Identifier: PostgreSQL
+set -eu
+cd "$(dirname "$0")/.."
+shopt -s nullglob
+bad=0
+
+includes() { grep -HnE '^[[:space:]]*#[[:space:]]*include' "$@" || true; }
+
+# $1: pattern of the header, $2…: the only files of the streamer that may include it
+only() {
+  local pattern=$1 line file
+  shift
+  while IFS= read -r line; do
+    file=$(basename "${line%%:*}")
+    case " $* " in
+      *" $file "*) ;;
+      *) echo "layers: ${line} (only $* may)"; bad=1 ;;
+    esac
+  done < <(includes streamer/*.c streamer/*.h | grep -E "[<\"]${pattern}[\">]")
+}
+
+# $1: what, $2: pattern, $3…: files that must not include it
+never() {
+  local what=$1 pattern=$2 line
+  shift 2
+  [ $# -gt 0 ] || return 0
+  while IFS= read -r line; do
+    echo "layers: ${line} ($what)"
+    bad=1
+  done < <(includes "$@" | grep -E "$pattern")
+}
+
+present() {                     # the files of the modules named
+  local module file
+  for module in "$@"; do
+    for file in "streamer/$module.c" "streamer/$module.h"; do
+      if [ -e "$file" ]; then echo "$file"; fi
+    done
+  done
+}
+
+only 'libwebsockets\.h' server.c http.c
+only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c pg.c
+only 'jsmn\.h' json.c
+only 'jwt\.h' token.c
+
+mapfile -t pure < <(present buffer json options log snapshot change render message token position)
+mapfile -t middle < <(present feed hub session)
+never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
+never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
+never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}
+mapfile -t theirs < <(for f in streamer/*.h; do basename "$f"; done)
+for header in ${theirs[@]+"${theirs[@]}"}; do
+  [ -e "extension/$header" ] || never "the extension includes nothing of the streamer" "\"(\.\./streamer/)?${header//./\\.}\"" extension/*.c extension/*.h
+done
+never "the streamer includes nothing of the extension" '"\.\./extension/|"(postgres|fmgr)\.h"' streamer/*.c streamer/*.h
+
+files=(streamer/*.c streamer/*.h extension/*.c extension/*.h)
+if [ $bad != 0 ]; then echo "layers: FAILED"; exit 1; fi
+echo "layers: ${#files[@]} files, no include out of place"

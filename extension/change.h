@@ -86,6 +86,18 @@ typedef struct TextEntry
 	int			index;			/* into changes */
 } TextEntry;
 
+/* read_change.c: reads members and privileges; the time apart, because a malformed one raises */
+extern void change_read(const Push *push, Change *change, const JsonbValue *v);
+extern void change_read_timestamp(const Push *push, Change *change);
+extern void change_bad(Change *change, const char *message, const char *hint);
+
+/* ledger.c, in the order they are called */
+extern void ledger_index(Push *push);	/* the first change of the batch with each queue_id */
+extern void ledger_read(Push *push);	/* answers what an earlier push decided */
+extern void ledger_set_repeats_aside(Push *push);	/* a queue_id twice in one batch: the second waits for the first */
+extern void ledger_answer_repeats(Push *push);
+extern void ledger_write(Push *push);
+
 /* verdict.c */
 extern void verdict_clear(Change *change);
 extern void verdict_success(Change *change, const char *outcome, int64 version);

@@ -4,14 +4,12 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "log.h"
-#include "text.h"
+#include "option_value.h"
 
 enum type { TEXT, LIST, ADDRESS, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
 
@@ -90,37 +88,6 @@ find_option(const char *name, size_t len)
 	return NULL;
 }
 
-/* Edit distance, for names short enough. */
-static size_t
-distance(const char *a, size_t a_len, const char *b)
-{
-	size_t	row[64];
-	size_t	b_len = strlen(b);
-
-	if (a_len > 40 || b_len > 40)
-		return SIZE_MAX;
-	for (size_t j = 0; j <= b_len; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_len; i++)
-	{
-		size_t	diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= b_len; j++)
-		{
-			size_t	best = diagonal + (a[i - 1] != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[b_len];
-}
-
 static bool
 unknown_option(struct source *s, const char *name, size_t len)
 {
@@ -129,7 +96,7 @@ unknown_option(struct source *s, const char *name, size_t len)
 
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 	{
-		size_t	d = distance(name, len, table[i].name);
+		size_t	d = option_distance(name, len, table[i].name);
 
 		if (d < least)
 		{
@@ -137,125 +104,20 @@ unknown_option(struct source *s, const char *name, size_t len)
 			nearest = table[i].name;
 		}
 	}
-	buffer_printf(s->error, "unknown option %s%.*s", s->where, (int) (len < 80 ? len : 80), name);
+	buffer_printf(s->error, "%s%.*s is unknown", s->where, (int) (len < 80 ? len : 80), name);
 	if (nearest != NULL)
-		buffer_printf(s->error, ", did you mean %s%s?", s->where, nearest);
+		buffer_printf(s->error, ", did you mean %s?", nearest);
 	else
 		buffer_puts(s->error, ", see --help");
 	return false;
 }
 
-static bool
-set_text(char **dst, const char *value, size_t len)
+static enum option_unit
+unit_of(const struct option *d)
 {
-	char   *copy = strndup(value, len);
-
-	if (copy == NULL)
-		return false;
-	free(*dst);
-	*dst = copy;
-	return true;
-}
-
-static bool
-add_text(char **dst, const char *value)
-{
-	struct buffer joined;
-	char   *text;
-
-	buffer_init(&joined);
-	buffer_printf(&joined, "%s,%s", *dst, value);
-	text = buffer_take(&joined, NULL);
-	if (text == NULL)
-		return false;
-	free(*dst);
-	*dst = text;
-	return true;
-}
-
-static bool
-read_port(const char *text, int *out)
-{
-	uint64_t port;
-
-	if (!text_uint64(text, strlen(text), &port) || port < 1 || port > 65535)
-		return false;
-	*out = (int) port;
-	return true;
-}
-
-static bool
-read_address(struct options *o, const char *value)
-{
-	const char *colon = strrchr(value, ':');
-	size_t	host_len = colon != NULL ? (size_t) (colon - value) : 0;
-
-	if (!read_port(colon != NULL ? colon + 1 : value, &o->listen_port))
-		return false;
-	if (colon == NULL)
-		return set_text(&o->listen_host, "127.0.0.1", 9);
-	if (host_len > 2 && value[0] == '[' && value[host_len - 1] == ']')
-		return set_text(&o->listen_host, value + 1, host_len - 2);
-	if (host_len == 0 || memchr(value, ':', host_len) != NULL || memchr(value, '[', host_len) != NULL)
-		return false;
-	return set_text(&o->listen_host, value, host_len);
-}
-
-static bool
-read_level(int *level, const char *value)
-{
-	static const char *const names[] = {"error", "warning", "info", "debug"};
-
-	for (int i = LOG_LEVEL_ERROR; i <= LOG_LEVEL_DEBUG; i++)
-		if (strcmp(value, names[i]) == 0)
-		{
-			*level = i;
-			return true;
-		}
-	return false;
-}
-
-/* A number with the unit its type allows. */
-static bool
-read_number(const struct option *d, const char *value, int64_t *out)
-{
-	size_t	len = strlen(value);
-	int		shift = 0;
-	int64_t number;
-
-	if (len > 1 && d->type == SECONDS && value[len - 1] == 's')
-		len--;
-	else if (len > 1 && d->type == SIZE && !isdigit((unsigned char) value[len - 1]))
-	{
-		switch (value[--len])
-		{
-			case 'k':
-			case 'K':
-				shift = 10;
-				break;
-			case 'm':
-			case 'M':
-				shift = 20;
-				break;
-			case 'g':
-			case 'G':
-				shift = 30;
-				break;
-			default:
-				return false;
-		}
-	}
-	if (!text_int64(value, len, &number) || number < 0 || number > INT64_MAX >> shift)
-		return false;
-	*out = number << shift;
-	return *out >= d->least && *out <= d->most;
-}
-
-static bool
-read_switch(bool *out, const char *value)
-{
-	*out = strcmp(value, "true") == 0 || strcmp(value, "on") == 0 || strcmp(value, "1") == 0;
-	return *out || strcmp(value, "false") == 0 || strcmp(value, "off") == 0 || strcmp(value, "0") == 0;
+	if (d->type == SIZE)
+		return UNIT_BYTES;
+	return d->type == SECONDS ? UNIT_SECONDS : UNIT_NONE;
 }
 
 static bool
@@ -269,17 +131,17 @@ read_value(struct source *s, const struct option *d, const char *value)
 	switch (d->type)
 	{
 		case TEXT:
-			return set_text(dst, value, strlen(value));
+			return option_set_text(dst, value, strlen(value));
 		case LIST:
-			return again ? add_text(dst, value) : set_text(dst, value, strlen(value));
+			return again ? option_add_text(dst, value) : option_set_text(dst, value, strlen(value));
 		case ADDRESS:
-			return read_address(s->options, value);
+			return option_read_address(s->options, value);
 		case LEVEL:
-			return read_level(dst, value);
+			return option_read_level(dst, value);
 		case SWITCH:
-			return read_switch(dst, value);
+			return option_read_switch(dst, value);
 		default:
-			if (!read_number(d, value, &number))
+			if (!option_read_number(unit_of(d), value, &number) || number < d->least || number > d->most)
 				return false;
 			if (d->type == SIZE)
 				*(size_t *) dst = (size_t) number;

@@ -137,6 +137,7 @@ watch_socket(struct pg *p)
 static void
 set_up(struct pg *p)
 {
+	loop_timer_stop(p->timer);
 	p->state = PG_UP;
 	p->backoff_ms = BACKOFF_LEAST_MS;
 	p->is_complaining = false;
@@ -202,7 +203,6 @@ connection_made(struct pg *p)
 {
 	static const struct pg_statement where = {.sql = "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())"};
 
-	loop_timer_stop(p->timer);
 	if (PQsetnonblocking(p->conn, 1) != 0)
 		drop_with_error(p);
 	else if (p->is_replication)
@@ -238,8 +238,10 @@ read_result(struct pg *p)
 	if (PQisBusy(p->conn))
 		return false;
 	r = PQgetResult(p->conn);
-	if (r == NULL)		/* the end of one statement's results; its sync follows by itself */
+	if (r == NULL)		/* the end of one statement's results; or of everything, on a broken connection */
 	{
+		if (PQstatus(p->conn) == CONNECTION_BAD)
+			return false;
 		if (!p->ends[p->place])
 			p->place++;
 		return true;
@@ -303,7 +305,8 @@ socket_ready(void *owner)
 		read_results(p);
 }
 
-/* Settings before dbname may be overridden by the user's conninfo, those after it may not. */
+/* Settings before dbname may be overridden by the user's conninfo, those after it may not. The last two are for replication only:
+ * the list ends earlier for an ordinary connection. */
 static void
 try_connect(void *owner)
 {

@@ -29,7 +29,7 @@ async function stop(why, code) {
   }
   process.exit(code);
 }
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stop(signal, 0));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => stop(signal === 'SIGINT' ? 'Ctrl-C' : signal, 0));
 
 try {
   demo = await Demo.start({ port: await usualPort(), say });

@@ -3,6 +3,7 @@
 
 const LOG_LINES = 40;
 const STATE_TEXT = { live: 'live', connecting: 'connecting…', offline: 'offline' };
+const DONE = { create: 'added', update: 'changed', delete: 'deleted' };
 const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 const quoted = (text) => `“${text ?? '…'}”`;
 
@@ -75,11 +76,11 @@ export class Pane {
 
   #news({ text, change, before, bad }) {
     if (text) return this.#log(text, bad ? 'bad' : undefined);
-    const who = change.changed_by === this.person.sub ? 'You' : (this.names.get(change.changed_by) ?? change.changed_by ?? 'SQL');
-    const title = quoted((change.data ?? before)?.title);
-    const what = { create: 'added', update: 'changed', delete: change.reason === 'moved' ? 'moved away' : 'deleted' }[change.operation];
-    this.#log(`${who} ${what} ${title}`, change.changed_by === this.person.sub ? 'own' : 'other');
-    if (change.changed_by !== this.person.sub) this.#flash(change.entity_id);
+    if (change.changed_by === this.person.sub) return; // said already when the verdict came
+    const who = this.names.get(change.changed_by) ?? change.changed_by ?? 'SQL';
+    const what = change.reason === 'moved' ? 'moved away' : DONE[change.operation];
+    this.#log(`${who} ${what} ${quoted((change.data ?? before)?.title)}`, 'other');
+    this.#flash(change.entity_id);
   }
 
   #flash(id) {
@@ -93,7 +94,7 @@ export class Pane {
 
   #verdict({ edit, verdict, before }) {
     const title = quoted(edit.data?.title ?? verdict.data?.title ?? before?.title);
-    if (verdict.status === 'success') return;
+    if (verdict.status === 'success') return this.#log(`You ${DONE[edit.operation]} ${title}`);
     let text;
     if (verdict.status === 'conflict') {
       const winner = this.names.get(verdict.conflict_data?.changed_by) ?? 'Somebody';

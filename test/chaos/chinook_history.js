@@ -27,14 +27,16 @@ async function visitNowAndThen(client, random, state) {
   }
 }
 
-async function killNowAndThen(streamer, random, { kills, seconds, state }) {
-  const pause = (seconds * 1000) / (kills + 1);
+/** Kills spread over the writes, each at its own share of them. */
+async function killNowAndThen(streamer, random, { kills, changes, tally, state }) {
   for (let i = 0; i < kills; i++) {
-    await sleep(pause * (0.7 + 0.6 * random.next()));
+    const due = (changes * (i + 0.5 + 0.8 * random.next())) / (kills + 1);
+    await until('enough has been written for the next kill', () => state.written || tally.changes >= due, { limit_ms: 600_000 });
     await streamer.kill();
     state.kills++;
     await sleep(random.below(600));
     await streamer.restart({ ready: false });
+    if (i % 2) await streamer.ready(); // else the next one may hit it while it starts
   }
   await streamer.ready();
 }
@@ -60,18 +62,19 @@ export async function chinookHistory({ changes, kills, seconds, seed, say = () =
     follower.frames = { push() {} }; // a long run need not remember every frame
 
     const visitor = newClient('visitor');
-    const state = { visits: 0, cutShort: 0, kills: 0, over: false };
+    const state = { visits: 0, cutShort: 0, kills: 0, written: false, over: false };
     const tally = newTally();
     const watching = setInterval(() => say(`${tally.changes} changes, ${state.kills} kills, ${state.visits} visits`), 10_000);
     const visiting = visitNowAndThen(visitor, random, state);
     try {
-      await Promise.all([runWriters(database, random, { changes, seconds, tally }), killNowAndThen(streamer, random, { kills, seconds, state })]);
+      const writing = runWriters(database, random, { changes, seconds, tally }).finally(() => (state.written = true));
+      await Promise.all([writing, killNowAndThen(streamer, random, { kills, changes, tally, state })]);
     } finally {
       clearInterval(watching);
       state.over = true;
       await visiting;
     }
-    say(`done: ${JSON.stringify({ ...tally, ...state, over: undefined })}`);
+    say(`done: ${JSON.stringify({ ...tally, ...state, written: undefined, over: undefined })}`);
     assert.ok(tally.changes >= changes && state.kills === kills && tally.rolledBack > 0);
 
     await until('the live copy equals the tables', () => isEqualCopy(database, follower.copy, CHINOOK_TABLES), { limit_ms: 60_000, every_ms: 500 })

@@ -16,6 +16,16 @@ static const char feed_tables[] =
 	"\"key\":[\"s\"],\"columns\":[{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"f\",\"kind\":\"f\"},{\"name\":\"b\",\"kind\":\"b\"},{\"name\":\"j\",\"kind\":\"j\"},"
 	"{\"name\":\"y\",\"kind\":\"y\"},{\"name\":\"t\",\"kind\":\"t\"},{\"name\":\"z\",\"kind\":\"z\"}]}]}";
 
+static int
+count_brackets(const char *text)
+{
+	int		count = 0;
+
+	for (; *text != '\0'; text++)
+		count += *text == '[' || *text == '{';
+	return count;
+}
+
 static void
 check(struct change *c)
 {
@@ -26,10 +36,10 @@ check(struct change *c)
 	if (c->json != NULL)
 	{
 		doc = json_parse(c->json, c->json_len, 1000000);
-		/* a json column deeper than the reader's limit minus our two levels is the one thing it may refuse */
 		if (doc != NULL && !json_equals(json_member(json_root(doc), "entity_id"), c->entity_id) && strlen(c->entity_id) < 256)
 			abort();
-		if (doc == NULL && strstr(c->json, "[") == NULL && strstr(c->json, "{\"") == NULL)
+		/* only a json column that nests deeply may be too deep for the reader once two levels are around it */
+		if (doc == NULL && count_brackets(c->json) < 64)
 			abort();
 		json_free(doc);
 	}

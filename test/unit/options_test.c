@@ -92,8 +92,8 @@ static void
 file_errors_name_the_line(void)
 {
 	static const char *const bad[][2] = {
-		{"\nmax-clients 5\n", ":2: not of the form"}, {"max-client = 5", ":1: unknown option"}, {"max-client = 5", "max-clients?"},
-		{"max-clients = 0", ":1: max-clients takes a whole number from 1"}, {"config = x", "cannot be set in the file"}, {"= 5", "unknown option"},
+		{"\nmax-clients 5\n", ":2: not of the form"}, {"max-client = 5", ":1: max-client is unknown"}, {"max-client = 5", "max-clients?"},
+		{"max-clients = 0", ":1: max-clients takes a whole number from 1"}, {"config = x", "cannot be set in the file"}, {"= 5", "unknown"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -150,7 +150,7 @@ values_are_checked(void)
 	refuses("--listen=h:0", "HOST:PORT");
 	refuses("--listen=h:65536", "HOST:PORT");
 	refuses("--listen=[]:1", "HOST:PORT");
-	refuses("--databse=x", "did you mean --database?");
+	refuses("--databse=x", "--databse is unknown, did you mean database?");
 	refuses("--zzzzzzzzzzzzzzzz", "see --help");
 	refuses("--zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz=1", "see --help");
 	refuses("--", "unexpected argument");

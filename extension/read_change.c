@@ -1,0 +1,254 @@
+/*
+ * read_change.c - one change of a push request, read and checked: a mistake in it is its verdict, never an error of the request.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "change.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/numeric.h"
+
+#define QUEUE_ID_MAX 200
+
+void
+change_bad(Change *change, const char *message, const char *hint)
+{
+	verdict_error(change, "invalid_change", message, hint);
+}
+
+static char *
+optional_text(Change *change, const char *name, int max)
+{
+	JsonbValue *v = sync_json_get(change->object, name);
+
+	if (v == NULL || v->type == jbvNull)
+		return NULL;
+	if (v->type != jbvString || v->val.string.len == 0 || v->val.string.len > max)
+	{
+		change_bad(change, psprintf("\"%s\" must be a string of 1 to %d bytes", name, max), NULL);
+		return NULL;
+	}
+	return sync_json_text(v);
+}
+
+static JsonbContainer *
+optional_object(Change *change, const char *name)
+{
+	JsonbValue *v = sync_json_get(change->object, name);
+
+	if (v == NULL || v->type == jbvNull)
+		return NULL;
+	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+	{
+		change_bad(change, psprintf("\"%s\" must be an object", name), NULL);
+		return NULL;
+	}
+	return v->val.binary.data;
+}
+
+static void
+read_operation(Change *change)
+{
+	static const char *const names[] = {"create", "update", "delete"};
+	char	   *name = optional_text(change, "operation", 16);
+	int			i;
+
+	for (i = 0; name && i < (int) lengthof(names); i++)
+		if (strcmp(name, names[i]) == 0)
+		{
+			change->operation = i;
+			return;
+		}
+	change_bad(change, "\"operation\" must be create, update or delete", NULL);
+}
+
+static void
+read_entity_id(Change *change)
+{
+	JsonbValue *v = sync_json_get(change->object, "entity_id");
+	JsonbValue *ref;
+
+	if (v && v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data))
+	{
+		ref = sync_json_get(v->val.binary.data, "ref");
+		if (ref == NULL || ref->type != jbvString)
+			change_bad(change, "\"entity_id\" as an object must be {\"ref\": queue_id}", NULL);
+		else
+			change->ref = sync_json_text(ref);
+	}
+	else if (v && v->type == jbvNumeric)
+		change->given_id = sync_json_text(v);
+	else
+		change->given_id = optional_text(change, "entity_id", 8192);
+	change->entity_id = change->given_id;
+	if (!change->is_decided && change->given_id == NULL && change->ref == NULL && change->operation != OP_CREATE)
+		change_bad(change, "\"entity_id\" is missing", NULL);
+}
+
+static void
+read_local_version(Change *change)
+{
+	JsonbValue *v = sync_json_get(change->object, "local_version");
+	char	   *text = v && (v->type == jbvNumeric || v->type == jbvString) ? sync_json_text(v) : NULL;
+	char	   *end;
+
+	change->local_version = -1;
+	if (v == NULL || v->type == jbvNull)
+		return;
+	errno = 0;
+	if (text)
+		change->local_version = strtoll(text, &end, 10);
+	if (text == NULL || errno || end == text || *end || change->local_version < 0)
+		change_bad(change, "\"local_version\" must be a whole number from 0", NULL);
+}
+
+/*
+ * The time of the edit by the client's clock, as ISO 8601 or milliseconds since 1970. A clock that leads by more than a minute is set
+ * back to that; without a time the edit counts as made now.
+ */
+void
+change_read_timestamp(const Push *push, Change *change)
+{
+	JsonbValue *v = sync_json_get(change->object, "timestamp");
+
+	change->edited_at = push->now;
+	if (v == NULL || v->type == jbvNull)
+		return;
+	if (v->type == jbvNumeric)
+	{
+		double		ms = DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(v->val.numeric)));
+
+		if (ms < -62135596800000.0 || ms > 253402300799999.0)
+		{
+			change_bad(change, "\"timestamp\" is out of range", NULL);
+			return;
+		}
+		change->edited_at = (TimestampTz) (ms * 1000.0) - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	}
+	else if (v->type == jbvString)
+		change->edited_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(sync_json_text(v)),
+																	ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	else
+		change_bad(change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
+	change->edited_at = Min(change->edited_at, push->now + SYNC_CLOCK_AHEAD);
+}
+
+static void
+find_table(const Push *push, Change *change)
+{
+	ListCell   *lc;
+	bool		all;
+
+	foreach(lc, push->tables)
+	{
+		SyncTable  *table = ((SyncListed *) lfirst(lc))->table;
+
+		if (strcmp(table->entity_type, change->entity_type) == 0 && sync_readable_columns(table, &all))
+			change->table = table;
+	}
+	if (change->table == NULL)
+		verdict_error(change, "unknown_table", psprintf("\"%s\" is no synced table", change->entity_type),
+					  "entity_type is a table's name, with its schema outside public, or the alias given to sync.enable().");
+}
+
+static int
+column_by_name(const SyncTable *table, const JsonbValue *name)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		if (strlen(table->columns[i].name) == (size_t) name->val.string.len &&
+			memcmp(table->columns[i].name, name->val.string.val, name->val.string.len) == 0)
+			return i;
+	return -1;
+}
+
+static bool
+may_write(const SyncTable *table, int column, AclMode mode)
+{
+	return pg_class_aclcheck(table->relid, GetUserId(), mode) == ACLCHECK_OK ||
+		pg_attribute_aclcheck(table->relid, table->columns[column].attnum, GetUserId(), mode) == ACLCHECK_OK;
+}
+
+/* Each member of "data" must be a column that the caller may write. */
+static void
+check_data(Change *change)
+{
+	SyncTable  *table = change->table;
+	AclMode		mode = change->operation == OP_CREATE ? ACL_INSERT : ACL_UPDATE;
+	JsonbIterator *it = JsonbIteratorInit(change->data);
+	JsonbValue	name;
+	JsonbValue	value;
+
+	JsonbIteratorNext(&it, &name, true);
+	while (!change->is_decided && JsonbIteratorNext(&it, &name, true) == WJB_KEY)
+	{
+		char	   *text = pnstrdup(name.val.string.val, name.val.string.len);
+		int			column = column_by_name(table, &name);
+
+		JsonbIteratorNext(&it, &value, true);
+		if (strncmp(text, "sync_", 5) == 0)
+			verdict_error(change, "server_column", psprintf("column \"%s\" is kept by the server", text), NULL);
+		else if (column < 0)
+			verdict_error(change, "unknown_column", psprintf("table \"%s\" has no column \"%s\"", change->entity_type, text), NULL);
+		else if (column == table->deleted_at && value.type != jbvNull)
+			verdict_error(change, "server_column", psprintf("column \"%s\" is kept by the server", text),
+						  "Use operation delete.");
+		else if (!table->columns[column].is_generated && column != table->updated_at && column != table->deleted_at &&
+				 !may_write(table, column, mode))
+			verdict_error(change, "forbidden", psprintf("column \"%s\" may not be written", text), NULL);
+	}
+}
+
+static void
+read_body(Change *change)
+{
+	change->data = optional_object(change, "data");
+	change->base = change->is_decided ? NULL : optional_object(change, "base");
+	if (change->is_decided)
+		return;
+	if (change->data == NULL && change->operation != OP_DELETE)
+		change_bad(change, "\"data\" is missing", NULL);
+	else if (change->operation == OP_DELETE)
+	{
+		change->data = NULL;
+		if (pg_class_aclcheck(change->table->relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
+			verdict_error(change, "forbidden", "rows of this table may not be deleted", NULL);
+	}
+	else
+		check_data(change);
+}
+
+void
+change_read(const Push *push, Change *change, const JsonbValue *v)
+{
+	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+	{
+		change_bad(change, "a change must be an object", NULL);
+		return;
+	}
+	change->object = v->val.binary.data;
+	change->body_hash = (int64) sync_hash((char *) v->val.binary.data, v->val.binary.len, 0);
+	change->queue_id = optional_text(change, "queue_id", QUEUE_ID_MAX);
+	if (!change->is_decided && v->val.binary.len > SYNC_ROW_LIMIT)
+		verdict_error(change, "too_large", psprintf("a change may hold at most %d bytes", SYNC_ROW_LIMIT),
+					  "Keep media elsewhere and sync a reference.");
+	if (!change->is_decided)
+		read_operation(change);
+	if (!change->is_decided)
+		change->entity_type = optional_text(change, "entity_type", 256);
+	if (!change->is_decided && change->entity_type == NULL)
+		change_bad(change, "\"entity_type\" is missing", NULL);
+	if (!change->is_decided)
+		find_table(push, change);
+	if (!change->is_decided)
+		read_entity_id(change);
+	if (!change->is_decided)
+		read_local_version(change);
+	if (!change->is_decided)
+		read_body(change);
+}
+

@@ -1,0 +1,301 @@
+/*
+ * round.c - where a round of pull starts: what the token still says truly, and what has to be sent whole, withdrawn or reset.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "pull.h"
+
+#include "access/timeline.h"
+#include "access/xlog.h"
+#include "executor/spi.h"
+
+static void
+read_instance(uint32 *incarnation, uint64 *horizon)
+{
+	SyncRole	saved;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT incarnation, horizon FROM sync.instance", true, 1);
+	sync_become_back(&saved);
+	if (SPI_processed != 1)
+		elog(ERROR, "table sync.instance is empty");
+	*incarnation = (uint32) strtoul(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
+	*horizon = strtoull(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), NULL, 10);
+}
+
+/* A token from a timeline that was left stays good up to the point where it was left. */
+static bool
+is_on_this_timeline(const SyncToken *token, TimeLineID now, XLogRecPtr insert)
+{
+	List	   *history;
+	ListCell   *lc;
+
+	if (token->timeline == now)
+		return token->lsn <= insert;
+	if (token->timeline > now)
+		return false;
+	history = readTimeLineHistory(now);
+	foreach(lc, history)
+	{
+		TimeLineHistoryEntry *entry = lfirst(lc);
+
+		if (entry->tli == token->timeline)
+			return token->lsn <= entry->end;
+	}
+	return false;
+}
+
+/* Whether the token still says truly what its holder has; otherwise everything is reset. */
+static bool
+is_valid(const SyncToken *token, const SyncToken *now, uint64 horizon)
+{
+	const SyncSnapshot *lower = token->lower;
+	const SyncSnapshot *upper = token->upper;
+
+	if (token->system_id != now->system_id || token->incarnation != now->incarnation ||
+		token->identity != now->identity)
+		return false;
+	if (!is_on_this_timeline(token, now->timeline, now->lsn))
+		return false;
+	if (lower && (lower->xmax > now->upper->xmax || lower->xmin <= horizon))
+		return false;
+	return upper == NULL || upper->xmax <= now->upper->xmax;
+}
+
+static const SyncHeldScope *
+token_scope(const SyncToken *token, int32 scope_id)
+{
+	int			i;
+
+	for (i = 0; token && i < token->nscopes; i++)
+		if (token->scopes[i].scope_id == scope_id)
+			return &token->scopes[i];
+	return NULL;
+}
+
+bool
+pull_has_hash(const SyncHeldScope *held, uint64 hash)
+{
+	int			i;
+
+	for (i = 0; held && i < held->nhashes; i++)
+		if (held->hashes[i] == hash)
+			return true;
+	return false;
+}
+
+/* Did the token's holder lose a value of this scope since? */
+static bool
+has_lost(const SyncHeldScope *before, const SyncScope *now)
+{
+	SyncHeldScope held = {now->id, now->nvalues, now->hashes};
+	int			i;
+
+	for (i = 0; before && i < before->nhashes; i++)
+		if (!pull_has_hash(&held, before->hashes[i]))
+			return true;
+	return false;
+}
+
+static SyncHeldScope *
+gained_hashes(const SyncHeldScope *before, const SyncScope *now)
+{
+	SyncHeldScope *gained = palloc0(sizeof(SyncHeldScope));
+	int			i;
+
+	gained->scope_id = now->id;
+	gained->hashes = palloc(sizeof(uint64) * Max(now->nvalues, 1));
+	for (i = 0; i < now->nvalues; i++)
+		if (!pull_has_hash(before, now->hashes[i]))
+			gained->hashes[gained->nhashes++] = now->hashes[i];
+	return gained;
+}
+
+static void
+add_withdrawn(Pull *pull, const PullTable *p)
+{
+	int			i;
+
+	appendStringInfoString(&pull->withdrawn, pull->withdrawn.len ? ",{\"entity_type\":" : "{\"entity_type\":");
+	sync_render_string(&pull->withdrawn, p->table->entity_type, strlen(p->table->entity_type));
+	appendStringInfoString(&pull->withdrawn, ",\"keep\":[");
+	for (i = 0; i < p->scope->nvalues; i++)
+	{
+		if (i)
+			appendStringInfoChar(&pull->withdrawn, ',');
+		sync_render_string(&pull->withdrawn, p->scope->values[i], strlen(p->scope->values[i]));
+	}
+	appendStringInfoString(&pull->withdrawn, "]}");
+}
+
+static void
+put_tables(Pull *pull)
+{
+	SyncToken  *next = &pull->next;
+	ListCell   *lc;
+
+	next->tables = palloc(sizeof(int32) * Max(list_length(pull->selected), 1));
+	next->whole = palloc(sizeof(int32) * Max(list_length(pull->selected), 1));
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		next->tables[next->ntables++] = p->table->id;
+		if (p->is_whole)
+			next->whole[next->nwhole++] = p->table->id;
+	}
+}
+
+static void
+put_scopes(Pull *pull, const SyncToken *valid)
+{
+	SyncToken  *next = &pull->next;
+	ListCell   *lc;
+
+	next->scopes = palloc(sizeof(SyncHeldScope) * Max(list_length(pull->scopes), 1));
+	foreach(lc, pull->scopes)
+	{
+		SyncScope  *scope = lfirst(lc);
+		const SyncHeldScope *before = token_scope(valid, scope->id);
+		SyncHeldScope *held = &next->scopes[next->nscopes++];
+		SyncHeldScope *gained = gained_hashes(before, scope);
+
+		held->scope_id = scope->id;
+		held->nhashes = scope->nvalues;
+		held->hashes = scope->hashes;
+		if (gained->nhashes > 0)
+			next->gained = lappend(next->gained, gained);
+	}
+}
+
+/* A round that starts from a finished token, from none, or from one that no longer holds (valid == NULL). */
+static void
+start_round(Pull *pull, const SyncToken *valid)
+{
+	ListCell   *lc;
+
+	pull->next.lower = valid ? valid->lower : NULL;
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		p->is_whole = valid == NULL || valid->lower == NULL || !sync_token_covers(valid, p->table->id) ||
+			!sync_snapshot_sees(valid->lower, U64FromFullTransactionId(p->epoch));
+		p->is_reset = p->is_whole && pull->had_token;
+		if (!p->is_whole && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
+			add_withdrawn(pull, p);
+	}
+	put_tables(pull);
+	put_scopes(pull, valid);
+	pull->next.part_table = 0;
+	pull->next.part_phase = 'T';
+	pull->next.part_key = "";
+}
+
+static bool
+is_in(int32 id, const int32 *ids, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (ids[i] == id)
+			return true;
+	return false;
+}
+
+/*
+ * Whether the round of a mid-round token can go on: the same tables, none truncated since, no scope lost. A scope gained
+ * since waits for the next round.
+ */
+static bool
+can_continue(Pull *pull)
+{
+	SyncToken  *given = pull->given;
+	ListCell   *lc;
+
+	if (given->ntables != list_length(pull->selected))
+		return false;
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		if (!sync_token_covers(given, p->table->id) ||
+			!sync_snapshot_sees(given->upper, U64FromFullTransactionId(p->epoch)))
+			return false;
+		if (p->scope && has_lost(token_scope(given, p->scope->id), p->scope))
+			return false;
+	}
+	return true;
+}
+
+/* Narrows each scope to the values its round began with. */
+static void
+keep_round_scopes(Pull *pull)
+{
+	ListCell   *lc;
+
+	foreach(lc, pull->scopes)
+	{
+		SyncScope  *scope = lfirst(lc);
+		const SyncHeldScope *before = token_scope(pull->given, scope->id);
+		int			kept = 0;
+		int			i;
+
+		for (i = 0; i < scope->nvalues; i++)
+			if (pull_has_hash(before, scope->hashes[i]))
+			{
+				scope->values[kept] = scope->values[i];
+				scope->hashes[kept++] = scope->hashes[i];
+			}
+		scope->nvalues = kept;
+	}
+}
+
+static void
+continue_round(Pull *pull)
+{
+	SyncToken  *given = pull->given;
+	ListCell   *lc;
+
+	keep_round_scopes(pull);
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		p->is_whole = is_in(p->table->id, given->whole, given->nwhole);
+	}
+	given->timeline = pull->next.timeline;
+	given->lsn = pull->next.lsn;
+	pull->next = *given;
+}
+
+/* A finished token that can be used as it is, or NULL: also for a broken-off round, whose whole tables were sent in part. */
+static const SyncToken *
+usable_token(Pull *pull, uint64 horizon)
+{
+	SyncToken  *given = pull->given;
+
+	if (given == NULL || !is_valid(given, &pull->next, horizon) || given->upper)
+		return NULL;
+	return given;
+}
+
+void
+pull_place_round(Pull *pull)
+{
+	SyncToken  *next = &pull->next;
+	uint64		horizon;
+
+	next->system_id = GetSystemIdentifier();
+	next->identity = sync_identity_hash();
+	next->timeline = GetWALInsertionTimeLine();
+	read_instance(&next->incarnation, &horizon);
+	next->upper = sync_snapshot_now();
+	next->lsn = sync_flush_wal();
+
+	if (pull->given && pull->given->upper && is_valid(pull->given, next, horizon) && can_continue(pull))
+		continue_round(pull);
+	else
+		start_round(pull, usable_token(pull, horizon));
+}
+

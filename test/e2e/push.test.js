@@ -105,6 +105,14 @@ test('atomic: one error and nothing is applied', async () => {
   assert.equal(await world.value('SELECT count(*)::int FROM note WHERE id = $1', [id]), 0);
 });
 
+test('socket: a push much larger than an ordinary frame is taken', async () => {
+  const changes = Array.from({ length: 1500 }, (_, i) => change('create', randomUUID(), { team_id: 1, title: `large push ${i}`, body: 'x'.repeat(200) }));
+  assert.ok(JSON.stringify(changes).length > 500_000);
+  const answer = await ada.push(changes);
+  assert.equal(answer.success, true);
+  await ada.sees('all of them', (copy) => changes.every((one) => copy.get('note', one.entity_id)));
+});
+
 test('a push that brings its token gets what it missed in the same answer', async () => {
   const pulled = await world.post('pull', 'ben', { device_id: 'ben-1' });
   let token = pulled.json.next_sync_token;

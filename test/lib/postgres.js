@@ -155,6 +155,8 @@ class Database {
     this.name = name;
     this.pool = new pg.Pool({ ...server.options(name), max: 4 });
     this.pool.on('error', () => {});
+    // also while one is in use: a crash of the server is part of the play, the query that suffers reports it
+    this.pool.on('connect', (client) => client.on('error', () => {}));
   }
 
   /** Rows of one statement (or of the last of several without parameters). */

@@ -1,0 +1,161 @@
+/* check.c - what --check does: connects as the streamer would and names what is missing, each with its cure. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "check.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <libpq-fe.h>
+
+#include "plugin.h"
+
+struct check
+{
+	FILE   *out;
+	int		wrong;
+};
+
+static void
+good(struct check *c, const char *what)
+{
+	fprintf(c->out, "ok      %s\n", what);
+}
+
+static void
+wrong(struct check *c, const char *what, const char *cure)
+{
+	fprintf(c->out, "WRONG   %s\n        cure: %s\n", what, cure);
+	c->wrong++;
+}
+
+static void
+judge(struct check *c, bool is_good, const char *what, const char *cure)
+{
+	if (is_good)
+		good(c, what);
+	else
+		wrong(c, what, cure);
+}
+
+/* The first value of a query, "" for NULL, no row or an error; the caller frees nothing: it lives until the next call. */
+static const char *
+ask(PGconn *conn, const char *sql)
+{
+	static char answer[512];
+	PGresult *r = PQexec(conn, sql);
+
+	answer[0] = '\0';
+	if (PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) > 0)
+		snprintf(answer, sizeof(answer), "%s", PQgetvalue(r, 0, 0));
+	PQclear(r);
+	return answer;
+}
+
+static bool
+is_true(PGconn *conn, const char *sql)
+{
+	return ask(conn, sql)[0] == 't';
+}
+
+static PGconn *
+connect_as(struct check *c, const char *conninfo, bool is_replication, const char *name, const char *cure)
+{
+	const char *const names[] = {"connect_timeout", "dbname", is_replication ? "replication" : NULL, NULL};
+	const char *const values[] = {"10", conninfo, "database", NULL};
+	PGconn *conn = PQconnectdbParams(names, values, 1);
+	char	what[700];
+
+	snprintf(what, sizeof(what), "%s connection: %s", name, PQstatus(conn) == CONNECTION_OK ? "made" : PQerrorMessage(conn));
+	what[strcspn(what, "\n")] = '\0';
+	judge(c, PQstatus(conn) == CONNECTION_OK, what, cure);
+	if (PQstatus(conn) == CONNECTION_OK)
+		return conn;
+	PQfinish(conn);
+	return NULL;
+}
+
+static void
+check_plugin(struct check *c, PGconn *conn)
+{
+	struct buffer text;
+	const char *setting = ask(conn, "SELECT coalesce(current_setting('output_plugin_libraries', true), '-')");
+
+	buffer_init(&text);
+	if (plugin_check(PQserverVersion(conn), strcmp(setting, "-") == 0 ? NULL : setting, "wal2json", &text) == PLUGIN_NOT_LISTED)
+		wrong(c, "wal2json may not be loaded for decoding", text.data);
+	else
+		good(c, "wal2json may be loaded for decoding, if it is installed");
+	buffer_free(&text);
+}
+
+static void
+check_server(struct check *c, PGconn *conn)
+{
+	judge(c, PQserverVersion(conn) >= 150000, "PostgreSQL 15 or newer", "upgrade the server");
+	judge(c, !is_true(conn, "SELECT pg_is_in_recovery()"), "the server is no standby", "connect to the primary: a standby cannot make cursors");
+	judge(c, strcmp(ask(conn, "SHOW server_encoding"), "UTF8") == 0, "the database is UTF8", "create the database with ENCODING 'UTF8'");
+	judge(c, strcmp(ask(conn, "SHOW wal_level"), "logical") == 0, "wal_level is logical", "ALTER SYSTEM SET wal_level = logical, then restart the server");
+	judge(c, is_true(conn, "SELECT (SELECT count(*) FROM pg_replication_slots) < current_setting('max_replication_slots')::int"),
+		  "a replication slot is free", "raise max_replication_slots, or drop slots that nobody uses (pg_replication_slots)");
+	judge(c, is_true(conn, "SELECT (SELECT count(*) FROM pg_stat_replication) < current_setting('max_wal_senders')::int"),
+		  "a WAL sender is free", "raise max_wal_senders");
+	judge(c, is_true(conn, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'sync')"), "the extension is created", "CREATE EXTENSION sync");
+	check_plugin(c, conn);
+}
+
+static void
+check_upkeep(struct check *c, PGconn *conn)
+{
+	judge(c, is_true(conn, "SELECT has_function_privilege('sync.checkpoint(bigint)', 'EXECUTE') AND has_function_privilege('sync.feed_tables()', 'EXECUTE') "
+					 "AND has_function_privilege('sync.feed_rows(integer, text[])', 'EXECUTE')"),
+		  "the upkeep role may run the feed's functions", "run roles.sql");
+	judge(c, ask(conn, "SELECT sync.feed_tables()")[0] != '\0', "the list of tables can be read", "run roles.sql; see the server's log");
+}
+
+static void
+check_query(struct check *c, PGconn *conn)
+{
+	judge(c, !is_true(conn, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"),
+		  "the query role is bound by row-level security", "ALTER ROLE sync_query NOSUPERUSER NOBYPASSRLS");
+	judge(c, !is_true(conn, "SELECT rolinherit FROM pg_roles WHERE rolname = current_user"),
+		  "the query role inherits nothing", "ALTER ROLE sync_query NOINHERIT");
+	judge(c, is_true(conn, "SELECT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname = current_user)"),
+		  "the query role is a member of a role that tokens may name", "GRANT app_user TO sync_query, for each role your tokens name");
+	judge(c, !is_true(conn, "SELECT EXISTS (SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member JOIN pg_roles g ON g.oid = m.roleid "
+					  "WHERE r.rolname = current_user AND (g.rolsuper OR g.rolbypassrls))"),
+		  "none of these roles bypasses row-level security", "REVOKE superusers and BYPASSRLS roles from sync_query: a token could name them");
+}
+
+static void
+check_replication(struct check *c, PGconn *conn, const char *system_id)
+{
+	judge(c, strcmp(ask(conn, "IDENTIFY_SYSTEM"), system_id) == 0, "all connections reach the same server",
+		  "point --database, --query-database and --upkeep-database at one server");
+}
+
+int
+check_run(const struct options *o, FILE *out)
+{
+	struct check c = {.out = out};
+	PGconn *upkeep = connect_as(&c, o->upkeep_database, false, "upkeep", "run roles.sql; let the role in by pg_hba.conf; check --upkeep-database");
+	PGconn *query = connect_as(&c, o->query_database, false, "query", "run roles.sql; let the role in by pg_hba.conf; check --query-database");
+	PGconn *replication = connect_as(&c, o->database, true, "replication", "run roles.sql; give the role its own pg_hba.conf line; check --database");
+	char	system_id[512] = "";
+
+	if (upkeep != NULL)
+	{
+		check_server(&c, upkeep);
+		check_upkeep(&c, upkeep);
+		snprintf(system_id, sizeof(system_id), "%s", ask(upkeep, "SELECT system_identifier FROM pg_control_system()"));
+	}
+	if (query != NULL)
+		check_query(&c, query);
+	if (replication != NULL && upkeep != NULL)
+		check_replication(&c, replication, system_id);
+	PQfinish(upkeep);
+	PQfinish(query);
+	PQfinish(replication);
+	fprintf(out, c.wrong == 0 ? "everything is in place\n" : "%d found wrong\n", c.wrong);
+	return c.wrong;
+}

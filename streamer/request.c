@@ -1,0 +1,137 @@
+/* request.c - what a client asks of the database: its three kinds, their answers and errors, and how push and pull are joined. Pure. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Errors of sync's own functions: class SY, the digits are the HTTP status, text and hint are written for clients. */
+static const struct
+{
+	int		status;
+	const char *code;
+	bool	is_passing;
+} own_errors[] = {
+	{400, "invalid_request", false},
+	{401, "unauthorized", false},
+	{403, "forbidden", false},
+	{404, "not_found", false},
+	{409, "unavailable", true},
+	{413, "too_large", false},
+	{422, "unprocessable", false},
+	{426, "upgrade_required", false},
+	{429, "rate_limited", true},
+	{503, "unavailable", true},
+};
+
+/* What else the database may say. Its own texts may tell about hidden rows: they are for the log. */
+static const struct
+{
+	const char *sqlstate;
+	struct request_error error;
+} other_errors[] = {
+	{"42501", {403, "forbidden", "permission denied", NULL, false}},
+	{"28000", {403, "forbidden", "the token's role does not exist or may not be used", NULL, false}},
+	{"57014", {503, "timeout", "the request took too long", NULL, true}},
+	{"55P03", {503, "busy", "a lock was not free in time", NULL, true}},
+	{"40001", {503, "busy", "concurrent changes, try again", NULL, true}},
+	{"40P01", {503, "busy", "concurrent changes, try again", NULL, true}},
+	{"53300", {503, "busy", "too many connections", NULL, true}},
+	{"57P01", {503, "unavailable", "the database is restarting", NULL, true}},
+	{"57P03", {503, "unavailable", "the database is starting", NULL, true}},
+};
+
+static struct request_error
+refusal(const struct answer *a)
+{
+	const char *state = a->sqlstate != NULL ? a->sqlstate : "";
+
+	if (strncmp(state, "SY", 2) == 0)
+		for (size_t i = 0; i < sizeof(own_errors) / sizeof(own_errors[0]); i++)
+			if (own_errors[i].status == atoi(state + 2))
+				return (struct request_error){own_errors[i].status, own_errors[i].code, a->text, a->hint, own_errors[i].is_passing};
+	for (size_t i = 0; i < sizeof(other_errors) / sizeof(other_errors[0]); i++)
+		if (strcmp(state, other_errors[i].sqlstate) == 0)
+			return other_errors[i].error;
+	return (struct request_error){500, "internal", "the request failed in the database", NULL, false};
+}
+
+struct request_error
+request_error(const struct answer *a)
+{
+	if (a->status == ANSWER_REFUSED)
+		return refusal(a);
+	if (a->status == ANSWER_BUSY)
+		return (struct request_error){503, "busy", "too many requests wait", NULL, true};
+	return (struct request_error){503, "unavailable", "the database cannot be reached", NULL, true};
+}
+
+static bool
+is_listed(struct json_value name, const char *const *names)
+{
+	for (; *names != NULL; names++)
+		if (json_equals(name, *names))
+			return true;
+	return false;
+}
+
+static void
+put_member(struct buffer *out, struct json_value name)
+{
+	struct json_value value = json_member_value(name);
+
+	if (out->len > 0 && out->data[out->len - 1] != '{')
+		buffer_putc(out, ',');
+	buffer_put(out, name.raw, name.len);
+	buffer_putc(out, ':');
+	buffer_put(out, value.raw, value.len);
+}
+
+void
+request_rewrite(struct buffer *out, struct json_value object, const char *const *without, const char *extra)
+{
+	buffer_putc(out, '{');
+	if (extra != NULL)
+		buffer_puts(out, extra);
+	for (struct json_value name = json_first(object); json_type(name) != JSON_ABSENT; name = json_next(name))
+		if (!is_listed(name, without))
+			put_member(out, name);
+	buffer_putc(out, '}');
+}
+
+bool
+request_pull_of_push(struct buffer *out, struct json_value push)
+{
+	static const char *const wanted[] = {"sync_token", "device_id", "tables", "priority", "schema_version", "limit", NULL};
+
+	if (json_type(json_member(push, "sync_token")) != JSON_STRING)
+		return false;
+	buffer_putc(out, '{');
+	for (struct json_value name = json_first(push); json_type(name) != JSON_ABSENT; name = json_next(name))
+		if (is_listed(name, wanted))
+			put_member(out, name);
+	buffer_putc(out, '}');
+	return true;
+}
+
+void
+request_join(struct buffer *out, struct json_value push, struct json_value pull)
+{
+	static const char *const wanted[] = {"withdrawn", "reset", "has_more", "next_sync_token", NULL};
+	static const char *const none[] = {NULL};
+	struct json_value changes = json_member(pull, "changes");
+
+	request_rewrite(out, push, none, NULL);
+	if (out->failed)
+		return;
+	out->len--;		/* the closing brace */
+	if (json_type(changes) == JSON_ARRAY)
+	{
+		buffer_puts(out, out->data[out->len - 1] == '{' ? "\"pull_changes\":" : ",\"pull_changes\":");
+		buffer_put(out, changes.raw, changes.len);
+	}
+	for (struct json_value name = json_first(pull); json_type(name) != JSON_ABSENT; name = json_next(name))
+		if (is_listed(name, wanted))
+			put_member(out, name);
+	buffer_putc(out, '}');
+}

@@ -1,0 +1,393 @@
+/* wal.c - the replication connection: a temporary slot with wal2json, its lines one by one, status reports, reconnects. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "wal.h"
+
+#include <endian.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "log.h"
+#include "memory.h"
+#include "pg.h"
+#include "plugin.h"
+
+#define LINES_PER_TURN 2000			/* so that clients are served between them */
+#define BYTES_PER_TURN ((size_t) 1 << 20)
+#define STATUS_MS 5000
+#define SLOT_WARNING_MS 2000
+#define SILENCE_LIMIT_MS 30000		/* nothing heard although asked to answer: the connection is dead */
+#define EPOCH_2000_S INT64_C(946684800)
+#define DATA_HEADER 25				/* 'w', start, end, time */
+#define KEEPALIVE_SIZE 18			/* 'k', end, time, reply wanted */
+
+enum wal_state
+{
+	WAL_DOWN,
+	WAL_IDENTIFYING,
+	WAL_ASKING,			/* whether the plugin may be used */
+	WAL_CREATING,		/* the timer warns of blockers */
+	WAL_CREATED,		/* waits for wal_start */
+	WAL_STARTING,
+	WAL_STREAMING,		/* the timer sends status */
+};
+
+struct wal
+{
+	struct pg *pg;
+	struct wal_calls calls;
+	void   *owner;
+	enum wal_state state;
+	struct loop_timer *timer;
+	struct loop_timer *more;		/* lines wait in libpq's buffer, or a restart was asked for */
+	char   *restart_reason;			/* NULL: none asked for */
+	char	slot[32];
+	uint64_t received;				/* everything before this was read */
+	bool	is_paused;
+	int64_t heard_ms;
+};
+
+static void
+send_simple(struct wal *w, enum wal_state next, const char *command)
+{
+	if (!PQsendQuery(pg_raw(w->pg), command))
+	{
+		pg_drop(w->pg, PQerrorMessage(pg_raw(w->pg)));
+		return;
+	}
+	w->state = next;
+	pg_flush(w->pg);
+}
+
+static void
+connected(void *owner)
+{
+	struct wal *w = owner;
+
+	w->heard_ms = loop_now_ms();
+	send_simple(w, WAL_IDENTIFYING, "IDENTIFY_SYSTEM");
+}
+
+static void
+disconnected(void *owner)
+{
+	struct wal *w = owner;
+	bool	had_slot = w->state >= WAL_CREATED;
+
+	w->state = WAL_DOWN;
+	w->is_paused = false;
+	loop_timer_stop(w->timer);
+	loop_timer_stop(w->more);
+	free(w->restart_reason);
+	w->restart_reason = NULL;
+	if (had_slot)
+		w->calls.lost(w->owner);
+}
+
+static void
+identified(struct wal *w, PGresult *r)
+{
+	const char *refusal = w->calls.identified(w->owner, PQgetvalue(r, 0, 0), (uint32_t) strtoul(PQgetvalue(r, 0, 1), NULL, 10));
+
+	if (refusal != NULL)
+		pg_drop(w->pg, refusal);
+	else
+		send_simple(w, WAL_ASKING, "SELECT pg_catalog.current_setting('output_plugin_libraries', true)");
+}
+
+/* A plugin that is not listed is tried all the same: the server decides, this only names the cure. */
+static void
+plugin_known(struct wal *w, PGresult *r)
+{
+	struct buffer text;
+	uint64_t random = 0;
+	char	command[160];
+
+	buffer_init(&text);
+	if (plugin_check(PQserverVersion(pg_raw(w->pg)), PQgetisnull(r, 0, 0) ? NULL : PQgetvalue(r, 0, 0), "wal2json", &text) == PLUGIN_NOT_LISTED)
+		log_event(LOG_LEVEL_ERROR, "plugin_not_listed", "text=\"%s\"", text.data);
+	buffer_free(&text);
+	if (getrandom(&random, sizeof(random), 0) < 0)
+		random = (uint64_t) loop_now_ms();
+	snprintf(w->slot, sizeof(w->slot), "sync_%016" PRIx64, random);
+	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL wal2json NOEXPORT_SNAPSHOT", w->slot);
+	loop_timer_set(w->timer, SLOT_WARNING_MS);
+	send_simple(w, WAL_CREATING, command);
+}
+
+void
+wal_start(struct wal *w)
+{
+	char	command[512];
+
+	if (w->state != WAL_CREATED)
+		return;
+	snprintf(command, sizeof(command),
+			 "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (\"format-version\" '2', \"include-xids\" '1', \"include-lsn\" '1', \"include-timestamp\" '1', "
+			 "\"include-types\" '0', \"include-typmod\" '0', \"include-pk\" '0', \"include-transaction\" '1', \"add-msg-prefixes\" 'sync')",
+			 w->slot);
+	send_simple(w, WAL_STARTING, command);
+}
+
+static void
+put64(unsigned char *at, uint64_t value)
+{
+	value = htobe64(value);
+	memcpy(at, &value, sizeof(value));
+}
+
+static uint64_t
+get64(const char *at)
+{
+	uint64_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return be64toh(value);
+}
+
+/* The slot is temporary and the reader keeps nothing, so what was received is as good as flushed. */
+static void
+send_status(struct wal *w, bool wants_reply)
+{
+	unsigned char status[34] = {'r'};
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	put64(status + 1, w->received);
+	put64(status + 9, w->received);
+	put64(status + 17, w->received);
+	put64(status + 25, (uint64_t) (((int64_t) now.tv_sec - EPOCH_2000_S) * 1000000 + now.tv_nsec / 1000));
+	status[33] = wants_reply;
+	if (PQputCopyData(pg_raw(w->pg), (const char *) status, sizeof(status)) < 0)
+		pg_drop(w->pg, "status could not be sent");
+	else
+		pg_flush(w->pg);
+}
+
+static void
+timer_fired(void *owner)
+{
+	struct wal *w = owner;
+	int64_t silence_ms = loop_now_ms() - w->heard_ms;
+
+	if (w->state == WAL_CREATING)
+	{
+		w->calls.slot_waits(w->owner, PQbackendPID(pg_raw(w->pg)));
+		loop_timer_set(w->timer, STATUS_MS);
+	}
+	else if (w->state == WAL_STREAMING && !w->is_paused && silence_ms > SILENCE_LIMIT_MS)
+		pg_drop(w->pg, "the server has been silent for too long");
+	else if (w->state == WAL_STREAMING)
+	{
+		loop_timer_set(w->timer, STATUS_MS);
+		send_status(w, silence_ms > STATUS_MS);
+	}
+}
+
+static void
+take_message(struct wal *w, const char *message, size_t len)
+{
+	w->heard_ms = loop_now_ms();
+	if (len >= DATA_HEADER && message[0] == 'w')
+	{
+		if (get64(message + 1) > w->received)
+			w->received = get64(message + 1);
+		w->calls.line(w->owner, message + DATA_HEADER, len - DATA_HEADER);
+	}
+	else if (len >= KEEPALIVE_SIZE && message[0] == 'k')
+	{
+		if (get64(message + 1) > w->received)
+			w->received = get64(message + 1);
+		if (message[17] != 0)
+			send_status(w, false);
+	}
+}
+
+static void
+stream_ended(struct wal *w)
+{
+	PGresult *r = PQgetResult(pg_raw(w->pg));
+	char   *reason = memory_string(r != NULL && PQresultErrorMessage(r)[0] != '\0' ? PQresultErrorMessage(r) : "the stream has ended");
+
+	PQclear(r);
+	reason[strcspn(reason, "\n")] = '\0';
+	pg_drop(w->pg, reason);
+	free(reason);
+}
+
+static void
+read_lines(struct wal *w)
+{
+	size_t	bytes = 0;
+
+	for (int lines = 0; w->state == WAL_STREAMING && !w->is_paused && w->restart_reason == NULL; lines++)
+	{
+		char   *message = NULL;
+		int		len;
+
+		if (lines >= LINES_PER_TURN || bytes >= BYTES_PER_TURN)
+		{
+			loop_timer_set(w->more, 0);
+			return;
+		}
+		len = PQgetCopyData(pg_raw(w->pg), &message, 1);
+		if (len == 0)
+			return;
+		if (len < 0)
+		{
+			stream_ended(w);
+			return;
+		}
+		take_message(w, message, (size_t) len);
+		bytes += (size_t) len;
+		PQfreemem(message);
+	}
+}
+
+static void
+command_failed(struct wal *w, PGresult *r)
+{
+	char   *reason = memory_string(PQresultErrorMessage(r));
+
+	reason[strcspn(reason, "\n")] = '\0';
+	pg_drop(w->pg, reason);
+	free(reason);
+}
+
+static void
+take_result(struct wal *w, PGresult *r)
+{
+	ExecStatusType status = PQresultStatus(r);
+
+	if (status == PGRES_TUPLES_OK && w->state == WAL_IDENTIFYING && PQntuples(r) == 1 && PQnfields(r) >= 3)
+		identified(w, r);
+	else if (status == PGRES_TUPLES_OK && w->state == WAL_ASKING && PQntuples(r) == 1)
+		plugin_known(w, r);
+	else if (status == PGRES_TUPLES_OK && w->state == WAL_CREATING)
+	{
+		loop_timer_stop(w->timer);
+		w->state = WAL_CREATED;
+		w->calls.slot_created(w->owner);
+	}
+	else if (status == PGRES_COPY_BOTH && w->state == WAL_STARTING)
+	{
+		w->state = WAL_STREAMING;
+		w->received = 0;
+		log_event(LOG_LEVEL_INFO, "streaming", "slot=%s", w->slot);
+		loop_timer_set(w->timer, STATUS_MS);
+	}
+	else
+		command_failed(w, r);
+}
+
+/* Each command is sent from the answer to the one before, whose closing NULL then has not been read: libpq wants it read first. */
+static void
+read_results(struct wal *w)
+{
+	while (w->state != WAL_DOWN && w->state != WAL_STREAMING && !PQisBusy(pg_raw(w->pg)))
+	{
+		PGresult *r = PQgetResult(pg_raw(w->pg));
+		PGresult *end;
+
+		if (r == NULL)
+			break;
+		if (PQresultStatus(r) != PGRES_COPY_BOTH)
+			while ((end = PQgetResult(pg_raw(w->pg))) != NULL)
+				PQclear(end);
+		take_result(w, r);
+		PQclear(r);
+	}
+	if (w->state == WAL_STREAMING)
+		read_lines(w);
+	else if (w->state != WAL_DOWN && PQstatus(pg_raw(w->pg)) == CONNECTION_BAD)
+		pg_drop(w->pg, "connection lost");
+}
+
+static void
+input(void *owner)
+{
+	read_results(owner);
+}
+
+static void
+go_on(void *owner)
+{
+	struct wal *w = owner;
+
+	if (w->restart_reason != NULL)
+		pg_drop(w->pg, w->restart_reason);
+	else
+		read_lines(w);
+}
+
+struct wal *
+wal_new(struct loop *l, const char *conninfo, const struct wal_calls *calls, void *owner)
+{
+	static const struct pg_calls pg_calls = {.up = connected, .down = disconnected, .input = input};
+	struct wal *w = memory_new(sizeof(*w));
+
+	w->calls = *calls;
+	w->owner = owner;
+	w->timer = loop_timer_new(l, timer_fired, w);
+	w->more = loop_timer_new(l, go_on, w);
+	w->pg = pg_new(l, conninfo, true, "replication", &pg_calls, w);
+	return w;
+}
+
+void
+wal_free(struct wal *w)
+{
+	if (w == NULL)
+		return;
+	pg_free(w->pg);
+	loop_timer_free(w->timer);
+	loop_timer_free(w->more);
+	free(w->restart_reason);
+	free(w);
+}
+
+void
+wal_pause(struct wal *w, bool is_paused)
+{
+	if (w->is_paused == is_paused || w->state != WAL_STREAMING)
+		return;
+	w->is_paused = is_paused;
+	w->heard_ms = loop_now_ms();
+	pg_read(w->pg, !is_paused);
+	if (!is_paused)
+		loop_timer_set(w->more, 0);
+}
+
+void
+wal_restart(struct wal *w, const char *reason)
+{
+	if (w->state == WAL_DOWN || w->restart_reason != NULL)
+		return;
+	w->restart_reason = memory_string(reason);
+	loop_timer_set(w->more, 0);
+}
+
+const char *
+wal_missing(const struct wal *w)
+{
+	switch (w->state)
+	{
+		case WAL_DOWN:
+			return "replication connection";
+		case WAL_IDENTIFYING:
+			return "answer of IDENTIFY_SYSTEM";
+		case WAL_ASKING:
+			return "answer about the plugin";
+		case WAL_CREATING:
+			return "replication slot (older writers must end first)";
+		case WAL_CREATED:
+		case WAL_STARTING:
+			return "start of replication";
+		case WAL_STREAMING:
+			return NULL;
+	}
+	return "replication";
+}

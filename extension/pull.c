@@ -93,6 +93,17 @@ check_requested(const Pull *pull, List *known)
 	}
 }
 
+/* Policies that came after enable: its deletions could tell of rows that they hide, so nothing of it leaves. */
+static void
+check_policies(const SyncTable *table)
+{
+	if (table->has_policies && !table->policy_is_scope)
+		ereport(ERROR,
+				(errcode(SYNC_ERR_WRONG_STATE),
+				 errmsg("table \"%s\" has got row-level security since it was enabled", table->entity_type),
+				 errhint("Its owner must sync.disable() it and enable it with a scope and policy_is_scope => true.")));
+}
+
 static void
 select_tables(Pull *pull)
 {
@@ -112,6 +123,7 @@ select_tables(Pull *pull)
 		readable = sync_readable_columns(listed->table, &all);
 		if (readable == NULL)
 			continue;
+		check_policies(listed->table);
 		p = palloc0(sizeof(PullTable));
 		p->table = listed->table;
 		p->epoch = listed->epoch;

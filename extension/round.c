@@ -224,6 +224,9 @@ can_continue(Pull *pull)
 			return false;
 		if (p->scope && has_lost(token_scope(given, p->scope->id), p->scope))
 			return false;
+		/* Only a forged token speaks of increments without saying since when. */
+		if (given->lower == NULL && !is_in(p->table->id, given->whole, given->nwhole))
+			return false;
 	}
 	return true;
 }

@@ -336,6 +336,12 @@ BEGIN
         END IF;
         add_deleted_at := true;
     END IF;
+    enable.entity_type := coalesce(enable.entity_type, (SELECT CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || c.relname
+                                                        FROM pg_namespace WHERE oid = c.relnamespace));
+    IF EXISTS (SELECT FROM sync.synced_table t WHERE t.entity_type = enable.entity_type) THEN
+        RAISE EXCEPTION 'entity type "%" is taken', enable.entity_type
+            USING ERRCODE = 'duplicate_object', HINT = 'Give the table another entity_type.';
+    END IF;
     IF enable.rule = 'merge' THEN
         RAISE NOTICE 'rule "merge" acts as "lww" for now: the later edit of a row wins as a whole';
     END IF;
@@ -369,9 +375,7 @@ BEGIN
     INSERT INTO sync.synced_table (relation, entity_type, scope, scope_column, rule, deletes, delete_rule, priority, policy_is_scope,
                                    updated_at, deleted_at, added_deleted_at, enabled_xid, epoch)
     VALUES (enable.relation,
-            coalesce(enable.entity_type, (SELECT CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || c.relname
-                                          FROM pg_namespace WHERE oid = c.relnamespace)),
-            enable.scope, enable.scope_column, enable.rule, kind, enable.delete_rule, enable.priority, enable.policy_is_scope,
+            enable.entity_type, enable.scope, enable.scope_column, enable.rule, kind, enable.delete_rule, enable.priority, enable.policy_is_scope,
             enable.updated_at, enable.deleted_at, add_deleted_at, pg_current_xact_id(), pg_current_xact_id());
 
     EXECUTE format('CREATE INDEX %I ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', left('sync_' || c.relname, 58) || '_xid', target,
@@ -448,6 +452,7 @@ CREATE FUNCTION sync.disable_all() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 BEGIN
+    DELETE FROM sync.synced_table WHERE relation NOT IN (SELECT oid FROM pg_class);
     PERFORM sync.disable(relation) FROM sync.synced_table;
 END
 $$;

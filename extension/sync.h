@@ -58,6 +58,7 @@ typedef struct SyncTable
 	int32		scope_id;
 	bool		is_soft;		/* DELETE marks deleted_at */
 	bool		policy_is_scope;
+	bool		has_policies;	/* row-level security is on */
 	int			priority;
 	FullTransactionId enabled_xid;	/* the index holds ids above it */
 	int			ncolumns;

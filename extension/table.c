@@ -255,6 +255,7 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 														 RelationGetRelationName(relation)));
 	table->id = atoi(field(row, desc, 1));
 	table->entity_type = field(row, desc, 2);
+	table->has_policies = relation->rd_rel->relrowsecurity;
 	table->is_soft = strcmp(field(row, desc, 4), "soft") == 0;
 	table->priority = atoi(field(row, desc, 5));
 	table->policy_is_scope = field(row, desc, 6)[0] == 't';
@@ -298,10 +299,12 @@ fill_entry(TableEntry *entry, bool missing_ok)
 					 errhint("Run sync.enable() on it.")));
 		return;
 	}
-	context = AllocSetContextCreate(CacheMemoryContext, "synced table", ALLOCSET_SMALL_SIZES);
+	/* Only a finished entry moves to the cache: an error half-way takes it along. */
+	context = AllocSetContextCreate(CurrentMemoryContext, "synced table", ALLOCSET_SMALL_SIZES);
 	before = MemoryContextSwitchTo(context);
 	table = build_table(entry->relid, rows->vals[0], rows->tupdesc);
 	MemoryContextSwitchTo(before);
+	MemoryContextSetParent(context, CacheMemoryContext);
 	SPI_finish();
 
 	entry->context = context;

@@ -96,7 +96,6 @@ SELECT sync.disable_all();
 SELECT * FROM disable_look('disable_note') EXCEPT SELECT * FROM disable_before;
 SELECT * FROM disable_before EXCEPT SELECT * FROM disable_look('disable_note');
 DROP EXTENSION sync;
-SELECT count(*) FROM pg_namespace WHERE nspname = 'sync';
 SELECT count(*) FROM pg_proc WHERE probin LIKE '%/sync';
 INSERT INTO disable_note VALUES (3, 'three');
 UPDATE disable_note SET body = 'drei' WHERE id = 3;

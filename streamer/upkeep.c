@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buffer.h"
 #include "log.h"
 #include "memory.h"
 #include "pg.h"
@@ -227,20 +228,9 @@ upkeep_ask_checkpoint(struct upkeep *u, int64_t nonce)
 	put_job(u, JOB_CHECKPOINT, nonce, NULL);
 }
 
-void
-upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *keys)
-{
-	put_job(u, JOB_ROWS, table_id, keys);
-}
-
-void
-upkeep_ask_blockers(struct upkeep *u, int pid)
-{
-	put_job(u, JOB_BLOCKERS, pid, NULL);
-}
-
-void
-upkeep_put_key(struct buffer *keys, const char *key)
+/* One more element of the text of a PostgreSQL array. */
+static void
+put_key(struct buffer *keys, const char *key)
 {
 	buffer_puts(keys, keys->len > 1 ? ",\"" : "\"");
 	for (; *key != '\0'; key++)
@@ -250,4 +240,24 @@ upkeep_put_key(struct buffer *keys, const char *key)
 		buffer_putc(keys, *key);
 	}
 	buffer_putc(keys, '"');
+}
+
+void
+upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *const *keys, size_t count)
+{
+	struct buffer text;
+
+	buffer_init(&text);
+	buffer_putc(&text, '{');
+	for (size_t i = 0; i < count; i++)
+		put_key(&text, keys[i]);
+	buffer_putc(&text, '}');
+	put_job(u, JOB_ROWS, table_id, text.failed ? "{}" : text.data);
+	buffer_free(&text);
+}
+
+void
+upkeep_ask_blockers(struct upkeep *u, int pid)
+{
+	put_job(u, JOB_BLOCKERS, pid, NULL);
 }

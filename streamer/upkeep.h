@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buffer.h"
 #include "loop.h"
 
 struct upkeep;
@@ -29,10 +28,7 @@ bool	upkeep_is_up(const struct upkeep *u);
 
 void	upkeep_ask_tables(struct upkeep *u);
 void	upkeep_ask_checkpoint(struct upkeep *u, int64_t nonce);
-void	upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *keys);		/* keys: a PostgreSQL array of text */
+void	upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *const *keys, size_t count);
 void	upkeep_ask_blockers(struct upkeep *u, int pid);		/* answered in the log */
-
-/* Appends one more element to the text of a PostgreSQL array: "{" first, "}" at the end are the caller's. */
-void	upkeep_put_key(struct buffer *keys, const char *key);
 
 #endif

@@ -91,7 +91,7 @@ export class Postgres {
     this.#pools.add(database.pool);
     if (extension) {
       await database.sql('CREATE EXTENSION sync');
-      if (roles) this.psql(name, ['-o', '/dev/null', '-f', process.env.SYNC_ROLES || path.join(ROOT, 'streamer/roles.sql')]);
+      if (roles) this.psql(name, ['-o', '/dev/null', '-f', path.join(ROOT, 'streamer/roles.sql')]);
     }
     return database;
   }

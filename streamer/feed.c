@@ -1,0 +1,616 @@
+/* feed.c - the stream of committed transactions: decoded, completed, kept in a bounded ring, and how far it is certain to be complete. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "feed.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "arrivals.h"
+#include "log.h"
+#include "memory.h"
+#include "ring.h"
+
+#define CHECKPOINT_BUSY_MS 250
+#define CHECKPOINT_IDLE_MS 10000
+#define CHECKPOINTS_MAX 8			/* answered, but not come back through the slot */
+#define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
+#define RETRY_MS 200
+
+enum feed_state
+{
+	FEED_DOWN,				/* no slot */
+	FEED_ASKING_TABLES,
+	FEED_ASKING_CHECKPOINT,	/* the one that suspects come from */
+	FEED_FILLING,			/* decoding; that checkpoint has not come back yet */
+	FEED_READY,
+};
+
+struct checkpoint
+{
+	int64_t nonce;
+	int64_t asked_ms;
+	bool	is_answered;
+	struct snapshot snapshot;	/* owned */
+};
+
+struct feed
+{
+	struct feed_calls calls;
+	void   *owner;
+	enum feed_state state;
+	bool	is_stalled;
+	char   *system_id;			/* owned; of the server that the slot is on */
+	uint32_t timeline;
+	struct sync_tables *tables;
+	int		tables_asked;		/* answers to come */
+	int		tables_stale;		/* of these, answers to an earlier slot's questions */
+	int64_t now_ms;
+
+	struct checkpoint checkpoints[CHECKPOINTS_MAX];		/* oldest first */
+	int		checkpoint_count;
+	int64_t checkpoint_asked_ms;
+	int64_t wanted_ms;			/* since when a checkpoint has been wanted that has not returned; 0: none */
+	bool	is_dirty;			/* transactions since the last checkpoint was asked for */
+	uint64_t *suspects;			/* ids that may commit without ever being decoded */
+	size_t	suspect_count;
+
+	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
+	struct transaction *building;	/* between begin and commit */
+	struct arrivals *arrivals;
+	struct ring ring;
+	struct cursor *cursor;
+	uint64_t cursor_xmax;
+	uint64_t commit_lsn;		/* end of the last commit decoded */
+};
+
+static void
+set_state(struct feed *f, enum feed_state state)
+{
+	f->state = state;
+	f->is_stalled = false;
+}
+
+static int64_t
+new_nonce(void)
+{
+	uint64_t value = 0;
+
+	while (value == 0)
+		if (getrandom(&value, sizeof(value), 0) != (ssize_t) sizeof(value))
+			value = 0;
+	return (int64_t) (value >> 1 | 1);
+}
+
+static void
+drop_checkpoint(struct feed *f, int i)
+{
+	snapshot_free(&f->checkpoints[i].snapshot);
+	f->checkpoint_count--;
+	memmove(&f->checkpoints[i], &f->checkpoints[i + 1], (size_t) (f->checkpoint_count - i) * sizeof(f->checkpoints[0]));
+}
+
+static void
+ask_checkpoint(struct feed *f)
+{
+	struct checkpoint *c = &f->checkpoints[f->checkpoint_count++];
+
+	*c = (struct checkpoint){.nonce = new_nonce(), .asked_ms = f->now_ms};
+	f->checkpoint_asked_ms = f->now_ms;
+	if (f->wanted_ms == 0)
+		f->wanted_ms = f->now_ms;
+	f->is_dirty = false;
+	f->calls.ask_checkpoint(f->owner, c->nonce);
+}
+
+static void
+ask_tables(struct feed *f)
+{
+	f->tables_asked++;
+	f->calls.ask_tables(f->owner);
+}
+
+static void
+arrivals_done(void *owner, struct transaction *t)
+{
+	struct feed *f = owner;
+
+	ring_append(&f->ring, t);
+	f->calls.released(f->owner, t);
+}
+
+static void
+reload(void *owner)
+{
+	ask_tables(owner);
+}
+
+static void
+ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
+{
+	struct feed *f = owner;
+
+	f->calls.ask_rows(f->owner, table_id, keys, count);
+}
+
+static void
+hold(void *owner, bool is_full)
+{
+	struct feed *f = owner;
+
+	f->calls.pause(f->owner, is_full);
+}
+
+static void
+wake(void *owner, int64_t delay_ms)
+{
+	struct feed *f = owner;
+
+	f->calls.wake(f->owner, delay_ms);
+}
+
+/* A suspect that became visible without having been decoded may have changed rows that nobody was told of. */
+static bool
+suspects_escaped(struct feed *f, const struct snapshot *s)
+{
+	size_t	kept = 0;
+	bool	escaped = false;
+
+	for (size_t i = 0; i < f->suspect_count; i++)
+	{
+		if (snapshot_sees(s, f->suspects[i]))
+			escaped = true;
+		else
+			f->suspects[kept++] = f->suspects[i];
+	}
+	f->suspect_count = kept;
+	return escaped;
+}
+
+static void
+forget_suspect(struct feed *f, uint64_t xid)
+{
+	for (size_t i = 0; i < f->suspect_count; i++)
+		if (f->suspects[i] == xid)
+		{
+			f->suspects[i] = f->suspects[--f->suspect_count];
+			return;
+		}
+}
+
+static void
+set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
+{
+	struct position p = {.timeline = f->timeline, .lsn = lsn, .snapshot = *s};
+	struct buffer text;
+
+	buffer_init(&text);
+	position_put(&text, &p);
+	memory_require(text.failed ? NULL : text.data);
+	cursor_release(f->cursor);
+	f->cursor = cursor_new(text.data, text.len);
+	f->cursor_xmax = s->xmax;
+	buffer_free(&text);
+}
+
+/* Everything its snapshot sees has been decoded and released. The position's LSN is the message's: all ids the snapshot counts as finished
+ * were finished before it was written, which a smaller LSN would not say after a failover. */
+static void
+checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
+{
+	struct feed *f = owner;
+	int		i = 0;
+
+	while (i < f->checkpoint_count && f->checkpoints[i].nonce != nonce)
+		i++;
+	if (i == f->checkpoint_count || !f->checkpoints[i].is_answered)
+		return;			/* another streamer's, or one given up */
+	while (i-- > 0)
+		drop_checkpoint(f, 0);
+	ring_checkpoint(&f->ring, &f->checkpoints[0].snapshot);
+	set_cursor(f, &f->checkpoints[0].snapshot, lsn > f->commit_lsn ? lsn : f->commit_lsn);
+	if (suspects_escaped(f, &f->checkpoints[0].snapshot))
+	{
+		ring_forget(&f->ring);
+		f->calls.resync(f->owner, "a transaction older than the slot has ended");
+	}
+	drop_checkpoint(f, 0);
+	f->wanted_ms = f->checkpoint_count > 0 ? f->checkpoints[0].asked_ms : 0;
+	if (f->state == FEED_READY && (!f->is_stalled || (f->wanted_ms != 0 && f->now_ms - f->wanted_ms > STALLED_MS / 2)))
+		return;
+	if (f->state == FEED_FILLING)
+		ring_forget(&f->ring);
+	set_state(f, FEED_READY);
+	f->calls.ready(f->owner);
+}
+
+struct feed *
+feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
+{
+	static const struct arrivals_calls arrivals_calls = {
+		.released = arrivals_done, .returned = checkpoint_returned, .reload = reload, .ask_rows = ask_rows, .hold = hold, .wake = wake};
+	struct feed *f = memory_new(sizeof(*f));
+
+	f->calls = *calls;
+	f->owner = owner;
+	ring_init(&f->ring, ring_size);
+	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
+	return f;
+}
+
+static void
+clear(struct feed *f)
+{
+	while (f->checkpoint_count > 0)
+		drop_checkpoint(f, 0);
+	free(f->suspects);
+	f->suspects = NULL;
+	f->suspect_count = 0;
+	f->wanted_ms = 0;
+	snapshot_free(&f->newest);
+	transaction_release(f->building);
+	f->building = NULL;
+	arrivals_clear(f->arrivals);
+	ring_clear(&f->ring);
+	cursor_release(f->cursor);
+	f->cursor = NULL;
+	f->cursor_xmax = 0;
+	f->commit_lsn = 0;
+}
+
+void
+feed_free(struct feed *f)
+{
+	if (f == NULL)
+		return;
+	clear(f);
+	arrivals_free(f->arrivals);
+	tables_free(f->tables);
+	free(f->system_id);
+	free(f);
+}
+
+void
+feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms)
+{
+	feed_end(f);
+	free(f->system_id);
+	f->system_id = memory_string(system_id);
+	f->timeline = timeline;
+	f->now_ms = now_ms;
+	set_state(f, FEED_ASKING_TABLES);
+	f->tables_stale = f->tables_asked;
+	ask_tables(f);
+}
+
+void
+feed_end(struct feed *f)
+{
+	bool	was_ready = f->state == FEED_READY && !f->is_stalled;
+
+	clear(f);
+	set_state(f, FEED_DOWN);
+	if (was_ready)
+		f->calls.down(f->owner, "the stream was interrupted");
+}
+
+/* All three connections must be on one server and one timeline. */
+static bool
+is_elsewhere(struct feed *f, const struct sync_tables *t)
+{
+	if (strcmp(t->system_id, f->system_id) == 0 && t->timeline == f->timeline)
+		return false;
+	log_event(LOG_LEVEL_ERROR, "other_server", "replication=%s/%" PRIu32 " upkeep=%s/%" PRIu32, f->system_id, f->timeline, t->system_id, t->timeline);
+	f->calls.restart(f->owner, "the upkeep connection is on another server or timeline");
+	return true;
+}
+
+static void
+use_tables(struct feed *f, struct sync_tables *t)
+{
+	tables_free(f->tables);
+	f->tables = t;
+	log_event(LOG_LEVEL_INFO, "tables_read", "count=%d", t->count);
+}
+
+static void
+accept_tables(struct feed *f, struct sync_tables *t, const struct snapshot *s)
+{
+	bool	is_new = t != NULL && arrivals_may_reload(f->arrivals, s);
+
+	if (f->state == FEED_ASKING_TABLES && t != NULL)
+	{
+		use_tables(f, t);
+		set_state(f, FEED_ASKING_CHECKPOINT);
+		ask_checkpoint(f);
+		return;
+	}
+	if (is_new)
+		use_tables(f, t);
+	else
+		tables_free(t);
+	if (f->state == FEED_ASKING_TABLES)
+		f->calls.wake(f->owner, RETRY_MS);
+	else
+		arrivals_reloaded(f->arrivals, is_new);
+}
+
+void
+feed_tables_answer(struct feed *f, const char *json, const char *snapshot)
+{
+	struct sync_tables *t;
+	struct snapshot s = {0};
+
+	f->tables_asked--;
+	if (f->tables_stale > 0)
+	{
+		f->tables_stale--;
+		return;
+	}
+	if (f->state == FEED_DOWN)
+		return;
+	t = json != NULL ? tables_parse(json, strlen(json)) : NULL;
+	if (json != NULL && t == NULL)
+		log_event(LOG_LEVEL_ERROR, "feed_tables_unreadable", "bytes=%zu", strlen(json));
+	if (t != NULL && (is_elsewhere(f, t) || snapshot == NULL || !snapshot_parse(&s, snapshot, strlen(snapshot))))
+	{
+		tables_free(t);
+		t = NULL;
+	}
+	accept_tables(f, t, &s);
+	snapshot_free(&s);
+}
+
+static void
+first_checkpoint(struct feed *f, const struct snapshot *s)
+{
+	f->suspects = memory_grow(NULL, s->xip_count, sizeof(*f->suspects));
+	if (s->xip_count > 0)
+		memcpy(f->suspects, s->xip, s->xip_count * sizeof(*s->xip));
+	f->suspect_count = s->xip_count;
+	set_state(f, FEED_FILLING);
+	f->calls.start(f->owner);
+}
+
+void
+feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot)
+{
+	int		i = 0;
+	struct snapshot *s;
+
+	while (i < f->checkpoint_count && f->checkpoints[i].nonce != nonce)
+		i++;
+	if (i == f->checkpoint_count)
+		return;
+	s = &f->checkpoints[i].snapshot;
+	if (snapshot == NULL || !snapshot_parse(s, snapshot, strlen(snapshot)))
+	{
+		drop_checkpoint(f, i);
+		f->is_dirty = true;
+		return;
+	}
+	f->checkpoints[i].is_answered = true;
+	snapshot_free(&f->newest);
+	if (!snapshot_copy(&f->newest, s))
+		memory_require(NULL);
+	if (f->state == FEED_ASKING_CHECKPOINT)
+		first_checkpoint(f, s);
+}
+
+void
+feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
+{
+	arrivals_rows_answer(f->arrivals, json, snapshot);
+}
+
+static void
+take_change(struct feed *f, const struct record *r, enum table_role role, const struct sync_table *table)
+{
+	struct change c;
+	bool	is_insert = r->action == RECORD_INSERT;
+	bool	is_read;
+
+	if (role == TABLE_TOMBSTONE && is_insert)
+		is_read = change_from_tombstone(&c, r, f->tables);
+	else if (table != NULL && (is_insert || r->action == RECORD_UPDATE))
+		is_read = change_from_row(&c, r, table);
+	else
+		return;
+	if (is_read)
+		transaction_add(f->building, &c);
+	else
+	{
+		log_event(LOG_LEVEL_WARNING, "change_unreadable", "table=%s.%s xid=%" PRIu64, r->schema, r->table, f->building->xid);
+		transaction_lose(f->building);
+	}
+}
+
+/* A transaction too large for the ring is not stored: its sessions pull. */
+static void
+take_row_record(struct feed *f, const struct record *r)
+{
+	const struct sync_table *table;
+	enum table_role role = tables_find(f->tables, r->schema, r->table, &table);
+	struct transaction *t = f->building;
+
+	if (role == TABLE_OTHER)
+		return;
+	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
+		transaction_raise(t, BARRIER_WATCH);
+	if (role == TABLE_REGISTRY || (r->action == RECORD_TRUNCATE && table != NULL))
+		transaction_raise(t, BARRIER_RELOAD);
+	if (t->barrier == BARRIER_LOST)
+		return;
+	take_change(f, r, role, table);
+	if (t->bytes > f->ring.bytes_max / 4 || transaction_size(t) > TRANSACTION_CHANGES_MAX)
+	{
+		log_event(LOG_LEVEL_WARNING, "transaction_too_large", "xid=%" PRIu64 " bytes=%zu", t->xid, t->bytes);
+		transaction_lose(t);
+	}
+}
+
+static void
+commit(struct feed *f, const struct record *r)
+{
+	struct transaction *t = f->building;
+
+	f->building = NULL;
+	f->commit_lsn = r->end_lsn;
+	f->is_dirty = true;
+	forget_suspect(f, t->xid);
+	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0)
+		transaction_release(t);
+	else
+		arrivals_add(f->arrivals, t);
+}
+
+static void
+take_record(struct feed *f, const struct record *r)
+{
+	switch (r->action)
+	{
+		case RECORD_BEGIN:
+			transaction_release(f->building);
+			f->building = transaction_new(snapshot_widen(&f->newest, r->xid));
+			break;
+		case RECORD_COMMIT:
+			if (f->building != NULL)
+				commit(f, r);
+			break;
+		case RECORD_MESSAGE:
+			if (r->is_ours)
+				arrivals_add_checkpoint(f->arrivals, r->nonce, r->lsn);
+			break;
+		case RECORD_INSERT:
+		case RECORD_UPDATE:
+		case RECORD_DELETE:
+		case RECORD_TRUNCATE:
+			if (f->building != NULL)
+				take_row_record(f, r);
+			break;
+	}
+}
+
+void
+feed_line(struct feed *f, const char *line, size_t len, int64_t now_ms)
+{
+	struct record r;
+
+	f->now_ms = now_ms;
+	if (f->state < FEED_FILLING || f->tables == NULL)
+		return;
+	if (!record_parse(&r, line, len))
+	{
+		log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
+		f->calls.restart(f->owner, "a record could not be read");
+		return;
+	}
+	take_record(f, &r);
+	record_free(&r);
+}
+
+void
+feed_wake(struct feed *f)
+{
+	if (f->state == FEED_ASKING_TABLES)
+	{
+		if (f->tables_asked == f->tables_stale)
+			ask_tables(f);
+	}
+	else
+		arrivals_go_on(f->arrivals);
+}
+
+/* Late once a checkpoint that was asked for is overdue: the server is stuck, or its commits wait, or we are behind. */
+static void
+note_stall(struct feed *f)
+{
+	if (f->state != FEED_READY || f->is_stalled || f->wanted_ms == 0 || f->now_ms - f->wanted_ms < STALLED_MS)
+		return;
+	f->is_stalled = true;
+	log_event(LOG_LEVEL_WARNING, "stream_stalled", "after_ms=%d", STALLED_MS);
+	f->calls.down(f->owner, "the stream is late");
+}
+
+void
+feed_tick(struct feed *f, int64_t now_ms)
+{
+	int64_t since_ms = now_ms - f->checkpoint_asked_ms;
+	bool	is_asking = f->checkpoint_count > 0 && !f->checkpoints[f->checkpoint_count - 1].is_answered;
+
+	f->now_ms = now_ms;
+	note_stall(f);
+	if (f->state < FEED_ASKING_CHECKPOINT || is_asking || f->checkpoint_count == CHECKPOINTS_MAX)
+		return;
+	if (since_ms >= CHECKPOINT_IDLE_MS || (f->is_dirty && since_ms >= CHECKPOINT_BUSY_MS))
+		ask_checkpoint(f);
+}
+
+bool
+feed_is_ready(const struct feed *f)
+{
+	return f->state == FEED_READY && !f->is_stalled;
+}
+
+const char *
+feed_missing(const struct feed *f)
+{
+	switch (f->state)
+	{
+		case FEED_DOWN:
+			return "replication slot";
+		case FEED_ASKING_TABLES:
+			return "answer of sync.feed_tables";
+		case FEED_ASKING_CHECKPOINT:
+			return "answer of sync.checkpoint";
+		case FEED_FILLING:
+			return "first checkpoint through the slot";
+		case FEED_READY:
+			return f->is_stalled ? "checkpoint overdue" : NULL;
+	}
+	return "feed";
+}
+
+struct cursor *
+feed_cursor(const struct feed *f)
+{
+	return f->cursor;
+}
+
+uint64_t
+feed_cursor_xmax(const struct feed *f)
+{
+	return f->cursor_xmax;
+}
+
+const struct sync_tables *
+feed_tables(const struct feed *f)
+{
+	return f->tables;
+}
+
+static bool
+has_unseen_barrier(const struct feed *f, const struct snapshot *s)
+{
+	for (const struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
+		if (t->barrier != BARRIER_NONE && !snapshot_sees(s, t->xid))
+			return true;
+	return false;
+}
+
+enum handoff
+feed_handoff(const struct feed *f, const struct snapshot *s)
+{
+	if (!feed_is_ready(f))
+		return HANDOFF_WAIT;
+	return ring_reaches(&f->ring, s) && !has_unseen_barrier(f, s) ? HANDOFF_OK : HANDOFF_AGAIN;
+}
+
+void
+feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner)
+{
+	for (struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
+		if (!snapshot_sees(s, t->xid))
+			take(owner, t);
+}

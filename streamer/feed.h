@@ -1,0 +1,66 @@
+/* feed.h - the stream of committed transactions: decoded, completed, kept in a bounded ring, and how far it is certain to be complete. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_FEED_H
+#define SYNC_FEED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "frame.h"
+#include "snapshot.h"
+#include "tables.h"
+#include "transaction.h"
+
+struct feed;
+
+/* Questions may be answered at once, from within the call. */
+struct feed_calls
+{
+	void	(*ask_tables)(void *owner);
+	void	(*ask_checkpoint)(void *owner, int64_t nonce);
+	void	(*ask_rows)(void *owner, int32_t table_id, const char *const *keys, size_t count);
+	void	(*start)(void *owner);						/* now lines may come */
+	void	(*pause)(void *owner, bool is_paused);		/* no lines for a while */
+	void	(*restart)(void *owner, const char *reason);	/* the slot is of no use any more */
+	void	(*wake)(void *owner, int64_t delay_ms);		/* calls feed_wake then */
+	void	(*released)(void *owner, struct transaction *t);	/* sessions may have it; in commit order */
+	void	(*ready)(void *owner);						/* sessions may go live */
+	void	(*down)(void *owner, const char *reason);	/* and now they may not */
+	void	(*resync)(void *owner, const char *reason);	/* something was missed: whoever is live must pull */
+};
+
+struct feed *feed_new(size_t ring_size, const struct feed_calls *calls, void *owner);
+void	feed_free(struct feed *f);
+
+/* From the replication connection: a new slot begins a new ring. */
+void	feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms);
+void	feed_end(struct feed *f);
+void	feed_line(struct feed *f, const char *line, size_t len, int64_t now_ms);
+
+/* Answers; NULL: failed, asked again later. */
+void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);
+void	feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot);
+void	feed_rows_answer(struct feed *f, const char *json, const char *snapshot);
+
+void	feed_wake(struct feed *f);
+void	feed_tick(struct feed *f, int64_t now_ms);		/* some 20 times a second */
+
+bool	feed_is_ready(const struct feed *f);
+const char *feed_missing(const struct feed *f);			/* NULL: ready */
+struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
+uint64_t feed_cursor_xmax(const struct feed *f);
+const struct sync_tables *feed_tables(const struct feed *f);		/* NULL before the first; replaced by a reload */
+
+enum handoff
+{
+	HANDOFF_OK,			/* what s does not see is in the ring, or still to come */
+	HANDOFF_AGAIN,		/* pull again, a little later */
+	HANDOFF_WAIT,		/* pull again when the feed is ready */
+};
+
+enum handoff feed_handoff(const struct feed *f, const struct snapshot *s);
+/* Calls take for each transaction of the ring that s does not see. Only after HANDOFF_OK, in the same turn. */
+void	feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner);
+
+#endif

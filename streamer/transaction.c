@@ -1,0 +1,279 @@
+/* transaction.c - the changes of one committed transaction: collected, reduced to what clients must see, then sealed and shared. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "transaction.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "map.h"
+#include "memory.h"
+
+#define CHAIN_MAX 64		/* changes of one row that are compared; beyond, order alone gives the right end */
+
+struct drafted
+{
+	struct change change;
+	size_t	earlier;		/* index + 1 of an earlier change of the same row; 0: none */
+	size_t	row;			/* index + 1 of the living row of a tombstone, set at the seal */
+	size_t	sealed;			/* index + 1 among the sealed changes */
+	bool	is_dropped;
+};
+
+struct draft
+{
+	struct drafted *items;
+	size_t	count;
+	size_t	room;
+	struct map last;		/* row → index + 1 of its last change */
+};
+
+struct transaction *
+transaction_new(uint64_t xid)
+{
+	struct transaction *t = memory_new(sizeof(*t));
+
+	t->refs = 1;
+	t->xid = xid;
+	t->bytes = sizeof(*t);
+	t->draft = memory_new(sizeof(*t->draft));
+	map_init(&t->draft->last);
+	return t;
+}
+
+struct transaction *
+transaction_retain(struct transaction *t)
+{
+	t->refs++;
+	return t;
+}
+
+static void
+free_draft(struct transaction *t)
+{
+	if (t->draft == NULL)
+		return;
+	for (size_t i = 0; i < t->draft->count; i++)
+		change_free(&t->draft->items[i].change);
+	free(t->draft->items);
+	map_free(&t->draft->last);
+	free(t->draft);
+	t->draft = NULL;
+}
+
+void
+transaction_release(struct transaction *t)
+{
+	if (t == NULL || --t->refs > 0)
+		return;
+	free_draft(t);
+	for (size_t i = 0; i < t->count; i++)
+	{
+		free(t->changes[i].route);
+		free(t->changes[i].json);
+	}
+	free(t->changes);
+	free(t);
+}
+
+void
+transaction_raise(struct transaction *t, enum barrier barrier)
+{
+	if (barrier > t->barrier)
+		t->barrier = barrier;
+	if (barrier == BARRIER_RELOAD)
+		t->needs_reload = true;
+}
+
+size_t
+transaction_size(const struct transaction *t)
+{
+	return t->draft != NULL ? t->draft->count : t->count;
+}
+
+void
+transaction_lose(struct transaction *t)
+{
+	struct draft *d = t->draft;
+
+	transaction_raise(t, BARRIER_LOST);
+	for (size_t i = 0; i < d->count; i++)
+		change_free(&d->items[i].change);
+	free(d->items);
+	map_free(&d->last);
+	*d = (struct draft){0};
+	t->bytes = sizeof(*t);
+}
+
+static bool
+same_scope(const struct change *a, const struct change *b)
+{
+	if (a->scope == NULL || b->scope == NULL)
+		return a->scope == b->scope && a->scope_is_null == b->scope_is_null;
+	return strcmp(a->scope, b->scope) == 0;
+}
+
+/* Of one row, in one transaction: a later image or mark replaces an earlier image; a deletion and an image under the same scope value
+ * replace each other, the later one stays; a deletion under another value is the end of a move and stays beside the image. */
+static bool
+replaces(const struct change *later, const struct change *earlier)
+{
+	if (later->kind == CHANGE_TOMBSTONE || earlier->kind == CHANGE_TOMBSTONE)
+		return later->kind != CHANGE_MARKED && same_scope(later, earlier);
+	return true;
+}
+
+static void
+drop(struct transaction *t, struct drafted *item)
+{
+	t->bytes -= item->change.json_len + sizeof(*item);
+	change_free(&item->change);
+	item->is_dropped = true;
+}
+
+static void
+drop_replaced(struct transaction *t, size_t last, const struct change *c)
+{
+	struct draft *d = t->draft;
+	size_t *link = &last;
+
+	for (int i = 0; *link != 0 && i < CHAIN_MAX; i++)
+	{
+		struct drafted *item = &d->items[*link - 1];
+
+		if (!item->is_dropped && replaces(c, &item->change))
+		{
+			drop(t, item);
+			*link = item->earlier;
+		}
+		else
+			link = &item->earlier;
+	}
+	d->items[d->count - 1].earlier = last;
+}
+
+void
+transaction_add(struct transaction *t, struct change *c)
+{
+	struct draft *d = t->draft;
+	size_t	key_len = sizeof(c->table->id) + strlen(c->entity_id);
+	char   *key = memory_new(key_len + 1);
+	size_t	last;
+
+	memcpy(key, &c->table->id, sizeof(c->table->id));
+	memcpy(key + sizeof(c->table->id), c->entity_id, key_len - sizeof(c->table->id));
+	if (d->count == d->room)
+	{
+		d->room = d->room > 0 ? d->room * 2 : 4;
+		d->items = memory_grow(d->items, d->room, sizeof(*d->items));
+	}
+	d->items[d->count++] = (struct drafted){.change = *c};
+	t->bytes += c->json_len + sizeof(struct drafted);
+	last = (size_t) (uintptr_t) map_get(&d->last, key, key_len);
+	if (last != 0)
+		drop_replaced(t, last, c);
+	map_put(&d->last, key, key_len, (void *) (uintptr_t) d->count);
+	free(key);
+}
+
+struct change *
+transaction_next_unread(struct transaction *t, size_t *place)
+{
+	while (t->draft != NULL && *place < t->draft->count)
+	{
+		struct drafted *item = &t->draft->items[(*place)++];
+
+		if (!item->is_dropped && item->change.needs_reread && item->change.json == NULL && item->change.kind == CHANGE_ROW)
+			return &item->change;
+	}
+	return NULL;
+}
+
+void
+transaction_drop(struct transaction *t, struct change *c)
+{
+	drop(t, (struct drafted *) (void *) ((char *) c - offsetof(struct drafted, change)));
+}
+
+void
+route_put_scope(struct buffer *out, const char *scope, const char *value)
+{
+	buffer_put(out, scope, strlen(scope) + 1);		/* the NUL separates */
+	buffer_puts(out, value);
+}
+
+void
+route_put_table(struct buffer *out, int32_t table_id)
+{
+	buffer_putc(out, '\0');			/* no scope has an empty name */
+	buffer_put(out, &table_id, sizeof(table_id));
+}
+
+static void
+seal_change(struct transaction *t, struct change *c)
+{
+	struct stream_change *s = &t->changes[t->count++];
+	struct buffer route;
+
+	buffer_init(&route);
+	if (c->table->scope != NULL)
+		route_put_scope(&route, c->table->scope, c->scope);
+	else
+		route_put_table(&route, c->table->id);
+	s->table_id = c->table->id;
+	s->sibling = -1;
+	s->route = buffer_take(&route, &s->route_len);
+	memory_require(s->route);
+	s->json = c->json;
+	s->json_len = c->json_len;
+	c->json = NULL;
+	t->bytes += s->json_len + s->route_len + sizeof(*s) + 48;		/* 48: what malloc adds to two small pieces */
+}
+
+/* A row with a NULL scope concerns nobody; a mark only says that the row is dead. */
+static bool
+is_sent(const struct drafted *item)
+{
+	const struct change *c = &item->change;
+
+	return !item->is_dropped && c->kind != CHANGE_MARKED && c->json != NULL && (c->table->scope == NULL || c->scope != NULL);
+}
+
+/* Each entry of the map is the end of one row's chain; a living image in it is told to the row's tombstones. */
+static void
+find_siblings(struct draft *d)
+{
+	size_t	place = 0;
+	void   *value;
+
+	while ((value = map_next(&d->last, &place)) != NULL)
+	{
+		size_t	row = 0;
+
+		for (size_t at = (size_t) (uintptr_t) value; at != 0; at = d->items[at - 1].earlier)
+			if (!d->items[at - 1].is_dropped && d->items[at - 1].change.kind == CHANGE_ROW)
+				row = at;
+		for (size_t at = (size_t) (uintptr_t) value; at != 0 && row != 0; at = d->items[at - 1].earlier)
+			if (!d->items[at - 1].is_dropped && d->items[at - 1].change.kind == CHANGE_TOMBSTONE)
+				d->items[at - 1].row = row;
+	}
+}
+
+void
+transaction_seal(struct transaction *t)
+{
+	struct draft *d = t->draft;
+
+	find_siblings(d);
+	t->bytes = sizeof(*t);
+	t->changes = memory_new(d->count * sizeof(*t->changes));
+	for (size_t i = 0; i < d->count; i++)
+		if (is_sent(&d->items[i]))
+		{
+			seal_change(t, &d->items[i].change);
+			d->items[i].sealed = t->count;
+		}
+	for (size_t i = 0; i < d->count; i++)
+		if (d->items[i].sealed != 0 && d->items[i].row != 0)
+			t->changes[d->items[i].sealed - 1].sibling = (int32_t) d->items[d->items[i].row - 1].sealed - 1;
+	free_draft(t);
+}

@@ -1,0 +1,71 @@
+/* transaction.h - the changes of one committed transaction: collected, reduced to what clients must see, then sealed and shared. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_TRANSACTION_H
+#define SYNC_TRANSACTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer.h"
+#include "change.h"
+
+#define TRANSACTION_CHANGES_MAX 100000
+
+/* One change as sessions get it. */
+struct stream_change
+{
+	int32_t table_id;
+	int32_t sibling;		/* a deletion whose row lives on under another scope value: index of that row; else -1 */
+	char   *route;			/* owned; see route_put */
+	size_t	route_len;
+	char   *json;			/* owned; the change object */
+	size_t	json_len;
+};
+
+/* Why sessions cannot go on past a transaction, but must pull in a snapshot that sees it. */
+enum barrier
+{
+	BARRIER_NONE,
+	BARRIER_WATCH,			/* scopes may have changed */
+	BARRIER_RELOAD,			/* the tables may have changed */
+	BARRIER_LOST,			/* its changes are not all here */
+};
+
+struct draft;
+
+struct transaction
+{
+	struct transaction *next;	/* the feed's: first in its queue of arrivals, then in its ring */
+	size_t	refs;
+	uint64_t xid;
+	enum barrier barrier;
+	bool	needs_reload;		/* the list of tables must be read again before this is released */
+	size_t	bytes;				/* of memory, about */
+	size_t	count;				/* 0 before it is sealed */
+	struct stream_change *changes;
+	struct draft *draft;		/* NULL once sealed */
+};
+
+struct transaction *transaction_new(uint64_t xid);		/* one reference */
+struct transaction *transaction_retain(struct transaction *t);
+void	transaction_release(struct transaction *t);
+
+/* Takes c's strings over. Earlier changes of the same row that c makes pointless are dropped. */
+void	transaction_add(struct transaction *t, struct change *c);
+void	transaction_raise(struct transaction *t, enum barrier barrier);		/* the strongest stays */
+size_t	transaction_size(const struct transaction *t);		/* changes added so far, the dropped ones too */
+void	transaction_lose(struct transaction *t);		/* drops all changes: BARRIER_LOST */
+
+/* Changes whose JSON has to be fetched: *place starts at 0; NULL at the end. */
+struct change *transaction_next_unread(struct transaction *t, size_t *place);
+void	transaction_drop(struct transaction *t, struct change *c);
+
+/* Every change has its JSON or was dropped: now sessions may have it. */
+void	transaction_seal(struct transaction *t);
+
+/* Where a change is looked up: under its scope's name and value, or under its table's id if that has no scope. */
+void	route_put_scope(struct buffer *out, const char *scope, const char *value);
+void	route_put_table(struct buffer *out, int32_t table_id);
+
+#endif

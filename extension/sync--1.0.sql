@@ -338,6 +338,8 @@ BEGIN
     END IF;
     enable.entity_type := coalesce(enable.entity_type, (SELECT CASE nspname WHEN 'public' THEN '' ELSE nspname || '.' END || c.relname
                                                         FROM pg_namespace WHERE oid = c.relnamespace));
+    -- Tables dropped while they were synced.
+    DELETE FROM sync.synced_table t WHERE NOT EXISTS (SELECT FROM pg_class dropped WHERE dropped.oid = t.relation);
     IF EXISTS (SELECT FROM sync.synced_table t WHERE t.entity_type = enable.entity_type) THEN
         RAISE EXCEPTION 'entity type "%" is taken', enable.entity_type
             USING ERRCODE = 'duplicate_object', HINT = 'Give the table another entity_type.';

@@ -403,7 +403,10 @@ sync_readable_columns(const SyncTable *table, bool *all)
 		if (!bms_is_member(table->keys[i], readable))
 			return NULL;
 	if (pg_attribute_aclcheck(table->relid, table->version_att, role, ACL_SELECT) != ACLCHECK_OK ||
-		pg_attribute_aclcheck(table->relid, table->xid_att, role, ACL_SELECT) != ACLCHECK_OK)
+		pg_attribute_aclcheck(table->relid, table->xid_att, role, ACL_SELECT) != ACLCHECK_OK ||
+		pg_attribute_aclcheck(table->relid, table->at_att, role, ACL_SELECT) != ACLCHECK_OK ||
+		pg_attribute_aclcheck(table->relid, table->by_att, role, ACL_SELECT) != ACLCHECK_OK ||
+		pg_attribute_aclcheck(table->relid, table->clock_att, role, ACL_SELECT) != ACLCHECK_OK)
 		return NULL;
 	return readable;
 }

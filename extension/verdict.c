@@ -45,6 +45,7 @@ verdict_error(Change *change, const char *code, const char *message, const char 
 	change->error_message = pstrdup(message);
 	change->error_hint = hint ? pstrdup(hint) : NULL;
 	change->data_now = NULL;
+	change->conflict_id = NULL;	/* else a forbidden row would be told from an absent one */
 }
 
 /* One wording for absent, hidden, foreign and forbidden keys: the answer must not tell which. */
@@ -88,7 +89,7 @@ is_passing(int sqlstate)
 static bool
 is_key_taken(const Change *change, const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && change->operation == OP_CREATE && error->constraint_name &&
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name &&
 		strcmp(error->constraint_name, sync_key_constraint(change->table)) == 0;
 }
 

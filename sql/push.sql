@@ -6,7 +6,7 @@ SET client_min_messages = warning;
 CREATE FUNCTION verdicts(answer json) RETURNS TABLE (verdict text) LANGUAGE sql AS
 $$
 (SELECT concat_ws(' ', v ->> 'index', v ->> 'queue_id', v ->> 'status', v ->> 'outcome', v ->> 'entity_id', 'v' || (v ->> 'server_version'),
-                 v -> 'error' ->> 'code', v -> 'error' ->> 'message', 'hint: ' || (v -> 'error' ->> 'hint'), 'data ' || ((v -> 'data')::jsonb - 'updated'),
+                 v -> 'error' ->> 'code', v -> 'error' ->> 'message', 'hint: ' || (v -> 'error' ->> 'hint'), 'data ' || ((v -> 'data')::jsonb - 'updated')::text,
                  CASE WHEN v ->> 'conflict_id' IS NOT NULL THEN 'logged' END, CASE WHEN (v ->> 'repeat')::boolean THEN 'repeat' END)
 FROM json_array_elements(answer -> 'processed') WITH ORDINALITY AS p (v, n) ORDER BY n)
 UNION ALL

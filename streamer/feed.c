@@ -5,9 +5,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "arrivals.h"
+#include "chance.h"
 #include "log.h"
 #include "memory.h"
 #include "ring.h"
@@ -72,17 +72,6 @@ set_state(struct feed *f, enum feed_state state)
 	f->is_stalled = false;
 }
 
-static int64_t
-new_nonce(void)
-{
-	uint64_t value = 0;
-
-	while (value == 0)
-		if (getrandom(&value, sizeof(value), 0) != (ssize_t) sizeof(value))
-			value = 0;
-	return (int64_t) (value >> 1 | 1);
-}
-
 static void
 drop_checkpoint(struct feed *f, int i)
 {
@@ -96,7 +85,7 @@ ask_checkpoint(struct feed *f)
 {
 	struct checkpoint *c = &f->checkpoints[f->checkpoint_count++];
 
-	*c = (struct checkpoint){.nonce = new_nonce(), .asked_ms = f->now_ms};
+	*c = (struct checkpoint){.nonce = (int64_t) (chance_bits() >> 1 | 1), .asked_ms = f->now_ms};
 	f->checkpoint_asked_ms = f->now_ms;
 	if (f->wanted_ms == 0)
 		f->wanted_ms = f->now_ms;

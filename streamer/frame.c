@@ -131,6 +131,12 @@ outbox_take(struct outbox *o, struct outbox_entry *entry)
 	return true;
 }
 
+size_t
+outbox_next_size(const struct outbox *o)
+{
+	return o->count > 0 ? o->entries[o->head].frame->len : 0;
+}
+
 void
 outbox_drop_live(struct outbox *o, uint64_t session)
 {

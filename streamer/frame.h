@@ -53,6 +53,7 @@ void	outbox_init(struct outbox *o);
 void	outbox_free(struct outbox *o);
 void	outbox_put(struct outbox *o, struct outbox_entry entry);		/* takes the references over */
 bool	outbox_take(struct outbox *o, struct outbox_entry *entry);		/* gives them to the caller; false: empty */
+size_t	outbox_next_size(const struct outbox *o);		/* of the frame that is taken next; 0: empty */
 void	outbox_drop_live(struct outbox *o, uint64_t session);
 
 #endif

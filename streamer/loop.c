@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -234,14 +233,4 @@ loop_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int64_t
-loop_random_ms(int64_t below)
-{
-	uint32_t value = 0;
-
-	if (below <= 0 || getrandom(&value, sizeof(value), 0) != (ssize_t) sizeof(value))
-		return 0;
-	return (int64_t) (value % (uint64_t) below);
 }

@@ -29,6 +29,5 @@ void	loop_timer_stop(struct loop_timer *t);
 void	loop_timer_free(struct loop_timer *t);		/* NULL is fine */
 
 int64_t loop_now_ms(void);				/* monotonic */
-int64_t loop_random_ms(int64_t below);	/* 0 <= result < below; for spreading load, not for secrets */
 
 #endif

@@ -4,8 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
+#include "chance.h"
 #include "memory.h"
 
 /* Keys come from users (entity ids, scope values, topics): without a secret seed they could be chosen to collide. */
@@ -14,9 +14,8 @@ seed(void)
 {
 	static uint64_t value;
 
-	while (value == 0)
-		if (getrandom(&value, sizeof(value), 0) != (ssize_t) sizeof(value))
-			value = 0x9e3779b97f4a7c15u;
+	if (value == 0)
+		value = chance_bits();
 	return value;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "chance.h"
 #include "log.h"
 #include "memory.h"
 
@@ -86,7 +87,7 @@ static void
 wait_and_retry(struct pg *p)
 {
 	p->state = PG_WAITING;
-	loop_timer_set(p->timer, p->backoff_ms / 2 + loop_random_ms(p->backoff_ms));
+	loop_timer_set(p->timer, p->backoff_ms / 2 + chance_below(p->backoff_ms));
 	p->backoff_ms = p->backoff_ms * 2 > BACKOFF_MOST_MS ? BACKOFF_MOST_MS : p->backoff_ms * 2;
 }
 

@@ -329,3 +329,10 @@ query_pool_up(const struct query_pool *p)
 		up += pg_is_up(p->workers[i].pg);
 	return up;
 }
+
+void
+query_pool_reconnect(struct query_pool *p, const char *reason)
+{
+	for (int i = 0; i < p->worker_count; i++)
+		pg_drop(p->workers[i].pg, reason);
+}

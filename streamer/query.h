@@ -23,6 +23,7 @@ void	query_pool_free(struct query_pool *p);		/* what waits is never answered */
 /* done is called once with the same id, never from within this call. When the asker is gone by then it is for done to notice. */
 void	query_submit(struct query_pool *p, const struct request *r, request_done done, void *owner, uint64_t id);
 
+void	query_pool_reconnect(struct query_pool *p, const char *reason);
 int		query_pool_up(const struct query_pool *p);		/* connections that can serve */
 
 #endif

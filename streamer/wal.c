@@ -7,13 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
+#include "chance.h"
 #include "log.h"
 #include "memory.h"
 #include "pg.h"
-#include "plugin.h"
 
 #define LINES_PER_TURN 2000			/* so that clients are served between them */
 #define BYTES_PER_TURN ((size_t) 1 << 20)
@@ -28,7 +27,7 @@ enum wal_state
 {
 	WAL_DOWN,
 	WAL_IDENTIFYING,
-	WAL_ASKING,			/* whether the plugin may be used */
+	WAL_ASKING,			/* whether it is a standby */
 	WAL_CREATING,		/* the timer warns of blockers */
 	WAL_CREATED,		/* waits for wal_start */
 	WAL_STARTING,
@@ -95,24 +94,20 @@ identified(struct wal *w, PGresult *r)
 	if (refusal != NULL)
 		pg_drop(w->pg, refusal);
 	else
-		send_simple(w, WAL_ASKING, "SELECT pg_catalog.current_setting('output_plugin_libraries', true)");
+		send_simple(w, WAL_ASKING, "SELECT pg_catalog.pg_is_in_recovery()");
 }
 
-/* A plugin that is not listed is tried all the same: the server decides, this only names the cure. */
 static void
-plugin_known(struct wal *w, PGresult *r)
+create_slot(struct wal *w, PGresult *r)
 {
-	struct buffer text;
-	uint64_t random = 0;
 	char	command[160];
 
-	buffer_init(&text);
-	if (plugin_check(PQserverVersion(pg_raw(w->pg)), PQgetisnull(r, 0, 0) ? NULL : PQgetvalue(r, 0, 0), "wal2json", &text) == PLUGIN_NOT_LISTED)
-		log_event(LOG_LEVEL_ERROR, "plugin_not_listed", "text=\"%s\"", text.data);
-	buffer_free(&text);
-	if (getrandom(&random, sizeof(random), 0) < 0)
-		random = (uint64_t) loop_now_ms();
-	snprintf(w->slot, sizeof(w->slot), "sync_%016" PRIx64, random);
+	if (PQgetvalue(r, 0, 0)[0] == 't')
+	{
+		pg_drop(w->pg, "the server is in recovery");
+		return;
+	}
+	snprintf(w->slot, sizeof(w->slot), "sync_%016" PRIx64, chance_bits());
 	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL wal2json NOEXPORT_SNAPSHOT", w->slot);
 	loop_timer_set(w->timer, SLOT_WARNING_MS);
 	send_simple(w, WAL_CREATING, command);
@@ -253,6 +248,8 @@ command_failed(struct wal *w, PGresult *r)
 	char   *reason = memory_string(PQresultErrorMessage(r));
 
 	reason[strcspn(reason, "\n")] = '\0';
+	if (w->state == WAL_CREATING && strstr(reason, "output plugin") != NULL)
+		log_event(LOG_LEVEL_ERROR, "plugin_refused", "cure=\"a superuser must add wal2json to output_plugin_libraries: --check shows the statement\"");
 	pg_drop(w->pg, reason);
 	free(reason);
 }
@@ -265,7 +262,7 @@ take_result(struct wal *w, PGresult *r)
 	if (status == PGRES_TUPLES_OK && w->state == WAL_IDENTIFYING && PQntuples(r) == 1 && PQnfields(r) >= 3)
 		identified(w, r);
 	else if (status == PGRES_TUPLES_OK && w->state == WAL_ASKING && PQntuples(r) == 1)
-		plugin_known(w, r);
+		create_slot(w, r);
 	else if (status == PGRES_TUPLES_OK && w->state == WAL_CREATING)
 	{
 		loop_timer_stop(w->timer);
@@ -380,7 +377,7 @@ wal_missing(const struct wal *w)
 		case WAL_IDENTIFYING:
 			return "answer of IDENTIFY_SYSTEM";
 		case WAL_ASKING:
-			return "answer about the plugin";
+			return "answer about the server";
 		case WAL_CREATING:
 			return "replication slot (older writers must end first)";
 		case WAL_CREATED:

@@ -1,0 +1,104 @@
+/* batch.c - frames of live changes: what several sessions get alike in one turn is built once. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "buffer.h"
+#include "memory.h"
+#include "message.h"
+
+struct built
+{
+	struct frame *frame;		/* owned reference */
+	size_t	count;
+	const struct stream_change *changes[];
+};
+
+struct built_key
+{
+	const struct cursor *cursor;
+	uint64_t hash;
+	char	topic[MESSAGE_TOPIC_MAX];
+};
+
+void
+batches_init(struct batches *b)
+{
+	map_init(&b->built);
+}
+
+void
+batches_free(struct batches *b)
+{
+	batches_clear(b);
+}
+
+void
+batches_clear(struct batches *b)
+{
+	size_t	place = 0;
+	struct built *built;
+
+	if (b->built.count == 0)
+		return;
+	while ((built = map_next(&b->built, &place)) != NULL)
+	{
+		frame_release(built->frame);
+		free(built);
+	}
+	map_free(&b->built);
+}
+
+static struct frame *
+build(const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
+{
+	struct buffer payload;
+	struct buffer text;
+	struct frame *f;
+
+	buffer_init(&payload);
+	buffer_init(&text);
+	buffer_puts(&payload, "{\"changes\":[");
+	for (size_t i = 0; i < count; i++)
+	{
+		if (i > 0)
+			buffer_putc(&payload, ',');
+		buffer_put(&payload, changes[i]->json, changes[i]->json_len);
+	}
+	buffer_puts(&payload, "],\"has_more\":false");
+	if (cursor != NULL)
+		buffer_printf(&payload, ",\"cursor\":\"%s\"", cursor->text);
+	buffer_putc(&payload, '}');
+	memory_require(payload.failed ? NULL : payload.data);
+	message_put(&text, NULL, NULL, topic, "changes", payload.data, payload.len);
+	memory_require(text.failed ? NULL : text.data);
+	f = frame_text(text.data, text.len);
+	buffer_free(&payload);
+	buffer_free(&text);
+	return f;
+}
+
+struct frame *
+batches_frame(struct batches *b, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count, uint64_t hash)
+{
+	struct built_key key = {.cursor = cursor, .hash = hash};
+	size_t	key_len = offsetof(struct built_key, topic) + strlen(topic);
+	size_t	bytes = count * sizeof(*changes);
+	struct built *built;
+
+	memcpy(key.topic, topic, strlen(topic));
+	built = map_get(&b->built, &key, key_len);
+	if (built != NULL && built->count == count && (count == 0 || memcmp(built->changes, changes, bytes) == 0))
+		return frame_retain(built->frame);
+	if (built != NULL)		/* another list with this hash: keep the first */
+		return build(topic, cursor, changes, count);
+	built = memory_new(sizeof(*built) + bytes);
+	built->frame = build(topic, cursor, changes, count);
+	built->count = count;
+	if (count > 0)
+		memcpy(built->changes, changes, bytes);
+	map_put(&b->built, &key, key_len, built);
+	return frame_retain(built->frame);
+}

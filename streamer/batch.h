@@ -1,0 +1,26 @@
+/* batch.h - frames of live changes: what several sessions get alike in one turn is built once. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_BATCH_H
+#define SYNC_BATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "frame.h"
+#include "map.h"
+#include "transaction.h"
+
+struct batches
+{
+	struct map built;		/* topic, cursor and hash → struct built */
+};
+
+void	batches_init(struct batches *b);
+void	batches_free(struct batches *b);
+void	batches_clear(struct batches *b);		/* before any of the changes goes */
+
+/* A `changes` frame; the caller owns the reference. hash: of the list of changes, to find an equal one. */
+struct frame *batches_frame(struct batches *b, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count,
+							uint64_t hash);
+
+#endif

@@ -1,0 +1,57 @@
+/* connection.h - one WebSocket client as Phoenix channels see it: its topics, its requests one by one, its outgoing frames, its limits. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_CONNECTION_H
+#define SYNC_CONNECTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "auth.h"
+#include "buffer.h"
+#include "hub.h"
+#include "options.h"
+#include "request.h"
+
+/* Close codes of ours, beside RFC 6455's 1000-1011. */
+#define CLOSE_GOING_AWAY 1001
+#define CLOSE_UNSUPPORTED 1003
+#define CLOSE_POLICY 1008
+#define CLOSE_TOO_BIG 1009
+#define CLOSE_NO_JOIN 4001		/* nothing joined within the time for it */
+#define CLOSE_NO_ANSWER 4002	/* no pong */
+#define CLOSE_TOO_SLOW 4008		/* what waited for the client did not drain */
+
+struct connection;
+struct connections;
+
+struct connections_calls
+{
+	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*writable)(void *socket);		/* calls connection_take when the socket can take something */
+	void	(*close)(void *socket, int code, const char *reason);	/* soon; then connection_free */
+};
+
+/* All connections of the process, and what they share. */
+struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls,
+									void *owner);
+void	connections_free(struct connections *all);
+void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now);	/* time limits, pings: once a second */
+void	connections_clock(struct connections *all, int64_t now_ms);	/* at least 20 times a second: the time of answers */
+void	connections_turn_end(struct connections *all);		/* frees what was closed in this turn */
+void	connections_close(struct connections *all, int code, const char *reason);
+size_t	connections_count(const struct connections *all);
+
+struct connection *connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms);	/* bearer: token of the handshake, or NULL */
+void	connection_free(struct connection *c);		/* the socket is gone */
+
+void	connection_heard(struct connection *c, int64_t now_ms);		/* any frame of the client */
+void	connections_answer(void *all, uint64_t id, const struct answer *a);		/* request_done of its own requests */
+bool	connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
+/* The socket can take more: appends the next whole frames to out, at most `most` bytes unless the first alone is larger; nothing if there are none. True: call again when it can take more. */
+bool	connection_take(struct connection *c, struct buffer *out, size_t most, int64_t now_ms);
+
+/* The frame begun with this text may grow to so many bytes. */
+size_t	connection_frame_limit(const struct connections *all, const char *text, size_t len);
+
+#endif

@@ -1,0 +1,461 @@
+/* http.c - plain HTTP: push and pull, health, the demo's files. Beside the sockets of server.c, in the same library. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "http.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libwebsockets.h>
+
+#include "log.h"
+#include "map.h"
+#include "memory.h"
+#include "message.h"
+#include "origin.h"
+#include "text.h"
+#include "work.h"
+
+#define DISCARD_MAX ((size_t) 64 << 20)		/* a body that is refused is read up to this: hanging up would hide the answer */
+#define CHUNK 65536
+#define HEADERS_MAX 4096
+#define ORIGIN_MAX 256
+#define BODY_VALUES_MAX 1000000
+
+struct http
+{
+	const struct options *options;
+	const struct auth *auth;
+	struct http_calls calls;
+	void   *owner;
+	char   *demo;				/* owned: the demo's directory without links; NULL: off */
+	struct map exchanges;		/* id of a request under way → exchange */
+	uint64_t last_id;
+};
+
+/* One request and its response. */
+struct http_exchange
+{
+	struct lws *wsi;
+	uint64_t id;
+	bool	is_push;
+	char	origin[ORIGIN_MAX];		/* to be allowed in the response; "" = no CORS headers */
+	struct token identity;			/* owned */
+	size_t	body_expected;
+	size_t	body_seen;
+	struct buffer body;
+	char   *pull_json;				/* owned: the pull that follows a push */
+	char   *pushed;					/* owned: the push's answer meanwhile */
+	unsigned int status;			/* of the response; 0: not known yet */
+	struct buffer response;
+	size_t	sent;
+	bool	has_sent_headers;
+};
+
+struct http *
+http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner)
+{
+	struct http *h = memory_new(sizeof(*h));
+
+	h->options = o;
+	h->auth = auth;
+	h->calls = *calls;
+	h->owner = owner;
+	map_init(&h->exchanges);
+	if (o->demo[0] != '\0' && (h->demo = realpath(o->demo, NULL)) == NULL)
+		log_event(LOG_LEVEL_ERROR, "demo_missing", "directory=\"%s\"", o->demo);
+	return h;
+}
+
+void
+http_free(struct http *h)
+{
+	if (h == NULL)
+		return;
+	map_free(&h->exchanges);
+	free(h->demo);
+	free(h);
+}
+
+static void
+free_exchange(struct http *h, struct http_exchange **place)
+{
+	struct http_exchange *e = *place;
+
+	if (e == NULL)
+		return;
+	map_remove_id(&h->exchanges, e->id);
+	token_free(&e->identity);
+	buffer_free(&e->body);
+	buffer_free(&e->response);
+	free(e->pull_json);
+	free(e->pushed);
+	free(e);
+	*place = NULL;
+}
+
+int
+http_refuse(struct lws *wsi, unsigned int status)
+{
+	return lws_return_http_status(wsi, status, NULL) != 0 ? -1 : 1;
+}
+
+static void
+respond(struct http_exchange *e, unsigned int status)
+{
+	e->status = status;
+	if (e->body_seen >= e->body_expected)
+		lws_callback_on_writable(e->wsi);
+}
+
+static void
+respond_error(struct http_exchange *e, unsigned int status, const char *code, const char *text, const char *hint)
+{
+	struct buffer *out = &e->response;
+
+	buffer_reset(out);
+	buffer_printf(out, "{\"error\":{\"code\":\"%s\",\"message\":", code);
+	buffer_json_string(out, text, strlen(text));
+	if (hint != NULL)
+	{
+		buffer_puts(out, ",\"hint\":");
+		buffer_json_string(out, hint, strlen(hint));
+	}
+	buffer_puts(out, "}}");
+	respond(e, status);
+}
+
+static bool
+add_header(struct http_exchange *e, const char *name, const char *value, unsigned char **at, unsigned char *end)
+{
+	return lws_add_http_header_by_name(e->wsi, (const unsigned char *) name, (const unsigned char *) value, (int) strlen(value), at, end) == 0;
+}
+
+static bool
+add_cors(struct http_exchange *e, unsigned char **at, unsigned char *end)
+{
+	if (!add_header(e, "vary:", "Origin", at, end))
+		return false;
+	if (e->origin[0] == '\0')
+		return true;
+	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "POST, OPTIONS", at, end) &&
+		add_header(e, "access-control-allow-headers:", "authorization, content-type, apikey, x-client-info", at, end) &&
+		add_header(e, "access-control-expose-headers:", "retry-after", at, end) && add_header(e, "access-control-max-age:", "600", at, end);
+}
+
+static int
+send_headers(struct http_exchange *e)
+{
+	unsigned char buffer[LWS_PRE + HEADERS_MAX];
+	unsigned char *start = buffer + LWS_PRE;
+	unsigned char *at = start;
+	unsigned char *end = buffer + sizeof(buffer) - 1;
+
+	if (lws_add_http_common_headers(e->wsi, e->status, "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
+		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
+		return -1;
+	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", "2", &at, end))
+		return -1;
+	if (lws_finalize_write_http_header(e->wsi, start, &at, end) != 0)
+		return -1;
+	e->has_sent_headers = true;
+	return 0;
+}
+
+static int
+write_response(struct http *h, struct http_exchange **place)
+{
+	struct http_exchange *e = *place;
+	unsigned char chunk[LWS_PRE + CHUNK];
+	size_t	left = e->response.len - e->sent;
+	size_t	len = left < CHUNK ? left : CHUNK;
+	struct lws *wsi = e->wsi;
+
+	if (!e->has_sent_headers)
+	{
+		if (send_headers(e) != 0)
+			return -1;
+		if (left > 0)
+		{
+			lws_callback_on_writable(wsi);
+			return 0;
+		}
+	}
+	if (len > 0)
+	{
+		memcpy(chunk + LWS_PRE, e->response.data + e->sent, len);
+		if (lws_write(wsi, chunk + LWS_PRE, len, len == left ? LWS_WRITE_HTTP_FINAL : LWS_WRITE_HTTP) < 0)
+			return -1;
+		e->sent += len;
+	}
+	if (e->sent < e->response.len)
+	{
+		lws_callback_on_writable(wsi);
+		return 0;
+	}
+	free_exchange(h, place);
+	return lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
+}
+
+static void exchange_answer(void *owner, uint64_t id, const struct answer *a);
+
+static void
+submit(struct http *h, struct http_exchange *e, enum request_kind kind, const char *json)
+{
+	struct request r = {.kind = kind, .role = e->identity.role, .claims = e->identity.claims, .json = json};
+
+	h->calls.submit(h->owner, &r, exchange_answer, h, e->id);
+}
+
+static void
+exchange_answer(void *owner, uint64_t id, const struct answer *a)
+{
+	struct http *h = owner;
+	struct http_exchange *e = map_get_id(&h->exchanges, id);
+	struct request_error error;
+
+	if (e == NULL)
+		return;
+	if (e->pushed != NULL)
+		works_join(&e->response, e->pushed, a);
+	else if (a->status != ANSWER_OK)
+	{
+		error = request_error(a);
+		respond_error(e, (unsigned int) error.http_status, error.code, error.text != NULL ? error.text : "", error.hint);
+		return;
+	}
+	else if (e->pull_json != NULL)
+	{
+		e->pushed = memory_text(a->json, a->len);
+		submit(h, e, REQUEST_PULL, e->pull_json);
+		return;
+	}
+	else
+		buffer_put(&e->response, a->json, a->len);
+	memory_require(e->response.failed ? NULL : e->response.data);
+	respond(e, 200);
+}
+
+/* The body is complete: ask the database, unless the headers were refused already. */
+static void
+body_complete(struct http *h, struct http_exchange *e)
+{
+	struct work w = {.kind = e->is_push ? WORK_PUSH : WORK_PULL};
+	struct json *doc;
+
+	e->body_seen = e->body_expected;
+	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
+	if (e->status != 0)
+	{
+		lws_callback_on_writable(e->wsi);
+		return;
+	}
+	doc = e->body.len > 0 && text_is_utf8(e->body.data, e->body.len) ? json_parse(e->body.data, e->body.len, BODY_VALUES_MAX) : NULL;
+	if (doc == NULL || json_type(json_root(doc)) != JSON_OBJECT)
+	{
+		json_free(doc);
+		respond_error(e, 400, "invalid_request", "the body is not a JSON object", NULL);
+		return;
+	}
+	works_prepare(&w, json_root(doc), NULL);
+	json_free(doc);
+	e->pull_json = w.pull_json;
+	submit(h, e, e->is_push ? REQUEST_PUSH : REQUEST_PULL, w.json);
+	free(w.json);
+}
+
+static void
+header(struct lws *wsi, enum lws_token_indexes token, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (lws_hdr_copy(wsi, out, (int) size, token) < 0)
+		out[0] = '\0';
+}
+
+static bool
+check_origin(struct http *h, struct http_exchange *e)
+{
+	char	host[ORIGIN_MAX];
+
+	header(e->wsi, WSI_TOKEN_ORIGIN, e->origin, sizeof(e->origin));
+	header(e->wsi, WSI_TOKEN_HOST, host, sizeof(host));
+	if (origin_is_allowed(h->options->allow_origin, e->origin, host))
+		return true;
+	e->origin[0] = '\0';
+	return false;
+}
+
+static const char *
+authenticate(struct http *h, struct http_exchange *e)
+{
+	char	value[TOKEN_MAX + 16];
+	const char *token;
+
+	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, value, sizeof(value));
+	token = auth_bearer(value);
+	return token != NULL ? auth_verify(h->auth, &e->identity, token, strlen(token), time(NULL)) : "no access token was given";
+}
+
+static int
+begin_api(struct http *h, struct http_exchange *e)
+{
+	char	length[24];
+	uint64_t expected = 0;
+	const char *problem;
+
+	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length));
+	if (!text_uint64(length, strlen(length), &expected) || expected > DISCARD_MAX)
+		return http_refuse(e->wsi, length[0] == '\0' ? 411 : 413) < 0 ? -1 : lws_http_transaction_completed(e->wsi);
+	e->body_expected = (size_t) expected;
+	if (!check_origin(h, e))
+		respond_error(e, 403, "forbidden", "this origin is not allowed", NULL);
+	else if ((problem = authenticate(h, e)) != NULL)
+		respond_error(e, 401, "unauthorized", problem, NULL);
+	else if (e->body_expected > h->options->max_body)
+		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
+	return 0;
+}
+
+static void
+answer_ready(struct http *h, struct http_exchange *e)
+{
+	struct buffer missing;
+
+	buffer_init(&missing);
+	h->calls.missing(h->owner, &missing);
+	if (missing.len == 0)
+		buffer_puts(&e->response, "{\"status\":\"ok\"}");
+	else
+		buffer_printf(&e->response, "{\"status\":\"not ready\",\"missing\":[%s]}", missing.data);
+	respond(e, missing.len == 0 ? 200 : 503);
+	buffer_free(&missing);
+}
+
+static const char *
+mime_type(const char *path)
+{
+	static const char *const types[][2] = {
+		{".html", "text/html; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"}, {".mjs", "text/javascript; charset=utf-8"},
+		{".css", "text/css; charset=utf-8"}, {".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"}, {".ico", "image/x-icon"},
+		{".txt", "text/plain; charset=utf-8"}, {".map", "application/json"}, {".woff2", "font/woff2"},
+	};
+	const char *dot = strrchr(path, '.');
+
+	for (size_t i = 0; dot != NULL && i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(dot, types[i][0]) == 0)
+			return types[i][1];
+	return NULL;
+}
+
+/* Names of plain characters only, none that begins with a dot; then the file must really lie below the directory. */
+static bool
+resolve_file(const struct http *h, const char *path, char resolved[PATH_MAX])
+{
+	char	wanted[PATH_MAX];
+	size_t	len = strlen(h->demo);
+	bool	is_directory = path[0] == '\0' || path[strlen(path) - 1] == '/';
+
+	if (strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != strlen(path) || path[0] == '.' || strstr(path, "/.") != NULL)
+		return false;
+	if (snprintf(wanted, sizeof(wanted), "%s/%s%s", h->demo, path, is_directory ? "index.html" : "") >= (int) sizeof(wanted))
+		return false;
+	return realpath(wanted, resolved) != NULL && strncmp(resolved, h->demo, len) == 0 && resolved[len] == '/' && mime_type(resolved) != NULL;
+}
+
+static int
+serve_file(struct http *h, struct lws *wsi, const char *path)
+{
+	static const char headers[] = "x-content-type-options: nosniff\r\ncache-control: no-cache\r\n";
+	char	file[PATH_MAX];
+	int		result;
+
+	if (h->demo == NULL || !resolve_file(h, path, file))
+		return http_refuse(wsi, 404) < 0 ? -1 : lws_http_transaction_completed(wsi);
+	result = lws_serve_http_file(wsi, file, mime_type(file), headers, (int) sizeof(headers) - 1);
+	return result < 0 || (result > 0 && lws_http_transaction_completed(wsi) != 0) ? -1 : 0;
+}
+
+static struct http_exchange *
+new_exchange(struct http *h, struct lws *wsi)
+{
+	struct http_exchange *e = memory_new(sizeof(*e));
+
+	e->wsi = wsi;
+	e->id = ++h->last_id;
+	buffer_init(&e->body);
+	buffer_init(&e->response);
+	map_put_id(&h->exchanges, e->id, e);
+	return e;
+}
+
+static int
+begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char *path)
+{
+	bool	is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;
+	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
+	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
+	bool	is_push = strcmp(path, "/api/v1/sync/push") == 0;
+	bool	is_pull = strcmp(path, "/api/v1/sync/pull") == 0;
+	struct http_exchange *e;
+
+	free_exchange(h, place);
+	if (is_get && strncmp(path, "/demo/", 6) == 0)
+		return serve_file(h, wsi, path + 6);
+	*place = e = new_exchange(h, wsi);
+	e->is_push = is_push;
+	if (is_post && (is_push || is_pull))
+		return begin_api(h, e);
+	if (is_options && (is_push || is_pull))
+		respond(e, check_origin(h, e) ? 204 : 403);
+	else if (is_get && strcmp(path, "/healthz") == 0)
+	{
+		buffer_puts(&e->response, "{\"status\":\"ok\"}");
+		respond(e, 200);
+	}
+	else if (is_get && strcmp(path, "/readyz") == 0)
+		answer_ready(h, e);
+	else if (is_push || is_pull)
+		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
+	else
+		respond_error(e, 404, "not_found", "there is nothing here", NULL);
+	return 0;
+}
+
+static int
+take_body(struct http *h, struct http_exchange *e, const void *data, size_t len)
+{
+	if (e == NULL)
+		return 0;
+	e->body_seen += len;
+	if (e->status == 0 && e->body_seen > h->options->max_body)
+		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
+	if (e->status == 0)
+		buffer_put(&e->body, data, len);
+	return 0;
+}
+
+int
+http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **exchange, const void *in, size_t len)
+{
+	switch (reason)
+	{
+		case LWS_CALLBACK_HTTP:
+			return begin(h, wsi, exchange, in);
+		case LWS_CALLBACK_HTTP_BODY:
+			return take_body(h, *exchange, in, len);
+		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+			if (*exchange != NULL)
+				body_complete(h, *exchange);
+			return 0;
+		case LWS_CALLBACK_HTTP_WRITEABLE:
+			return *exchange != NULL && (*exchange)->status != 0 ? write_response(h, exchange) : 0;
+		case LWS_CALLBACK_HTTP_FILE_COMPLETION:
+			return lws_http_transaction_completed(wsi) != 0 ? -1 : 0;
+		default:
+			free_exchange(h, exchange);
+			return 0;
+	}
+}

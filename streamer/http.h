@@ -1,0 +1,32 @@
+/* http.h - plain HTTP: push and pull, health, the demo's files. Beside the sockets of server.c, in the same library. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_HTTP_H
+#define SYNC_HTTP_H
+
+#include <stddef.h>
+
+#include "auth.h"
+#include "buffer.h"
+#include "options.h"
+#include "request.h"
+
+struct http;
+struct http_exchange;
+struct lws;
+
+struct http_calls
+{
+	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
+};
+
+struct http *http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner);
+void	http_free(struct http *h);
+
+/* A libwebsockets callback's reason; *exchange is the connection's, NULL at first. Returns what the callback is to return. */
+int		http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **exchange, const void *in, size_t len);
+
+/* Refuses a request whose headers have been read, before anything was answered. */
+int		http_refuse(struct lws *wsi, unsigned int status);
+
+#endif

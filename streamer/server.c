@@ -1,0 +1,286 @@
+/* server.c - the listening socket and its WebSocket clients: handshakes checked, messages whole, one write per client and turn. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "server.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <libwebsockets.h>
+
+#include "log.h"
+#include "memory.h"
+#include "origin.h"
+
+#define WRITE_MOST ((size_t) 1 << 20)		/* frames joined in one write */
+#define SCRATCH_KEPT ((size_t) 4 << 20)
+#define CLOSE_LIMIT_S 3				/* for the closing handshake */
+#define REASON_MAX 64
+
+struct server
+{
+	struct loop *loop;
+	const struct options *options;
+	struct http *http;
+	struct connections *connections;
+	struct lws_vhost *vhost;
+	struct buffer scratch;			/* LWS_PRE bytes, then the frames of one write */
+	bool	is_stopping;
+};
+
+/* libwebsockets' memory for each connection: zeroed at first, gone after the last callback. */
+struct socket
+{
+	struct lws *wsi;
+	struct connection *connection;		/* NULL before the handshake is done and after the end */
+	struct http_exchange *exchange;
+	struct buffer message;				/* fragments so far */
+	int		close_code;					/* 0: stay */
+	char	close_reason[REASON_MAX];
+};
+
+static void
+header(struct lws *wsi, enum lws_token_indexes token, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (lws_hdr_copy(wsi, out, (int) size, token) < 0)
+		out[0] = '\0';
+}
+
+static bool
+is_socket_path(const char *path)
+{
+	return strcmp(path, "/realtime/v1/websocket") == 0 || strcmp(path, "/socket/websocket") == 0;
+}
+
+/* Only WebSockets are upgraded to (HTTP/2 on this library has an open hole), only for us, only for pages that may. The protocol's name is
+ * read from the headers: what the library passes here has been freed in some versions. */
+static int
+confirm_upgrade(struct server *s, struct lws *wsi)
+{
+	char	upgrade[32];
+	char	path[64];
+	char	origin[256];
+	char	host[256];
+	char	version[16];
+	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+
+	header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
+	header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
+	header(wsi, WSI_TOKEN_ORIGIN, origin, sizeof(origin));
+	header(wsi, WSI_TOKEN_HOST, host, sizeof(host));
+	if (strcasecmp(upgrade, "websocket") != 0)
+		return http_refuse(wsi, 403);
+	if (!is_socket_path(path))
+		return http_refuse(wsi, 404);
+	if (vsn == NULL || strcmp(vsn, "2.0.0") != 0)
+		return http_refuse(wsi, 400);
+	if (!origin_is_allowed(s->options->allow_origin, origin, host))
+		return http_refuse(wsi, 403);
+	if (s->is_stopping || connections_count(s->connections) >= (size_t) s->options->max_clients)
+		return http_refuse(wsi, 503);
+	return 0;
+}
+
+static int
+established(struct server *s, struct lws *wsi, struct socket *socket)
+{
+	char	authorization[TOKEN_MAX + 16];
+
+	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	socket->wsi = wsi;
+	buffer_init(&socket->message);
+	socket->connection = connection_new(s->connections, socket, auth_bearer(authorization), loop_now_ms());
+	return 0;
+}
+
+static void
+closed(struct socket *socket)
+{
+	if (socket->connection != NULL)
+		connection_free(socket->connection);
+	socket->connection = NULL;
+	buffer_free(&socket->message);
+	socket->wsi = NULL;
+}
+
+static int
+close_now(struct socket *socket)
+{
+	lws_close_reason(socket->wsi, (enum lws_close_status) socket->close_code, (unsigned char *) socket->close_reason, strlen(socket->close_reason));
+	return -1;
+}
+
+static int
+refuse_message(struct socket *socket, int code, const char *reason)
+{
+	log_event(LOG_LEVEL_DEBUG, "message_refused", "code=%d reason=\"%s\"", code, reason);
+	socket->close_code = code;
+	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
+	return close_now(socket);
+}
+
+/* The library sets no limit to a message and passes it on in pieces: they are counted here. */
+static int
+receive(struct server *s, struct socket *socket, const char *data, size_t len)
+{
+	struct buffer *message = &socket->message;
+
+	if (socket->close_code != 0)
+		return 0;
+	if (lws_frame_is_binary(socket->wsi))
+		return refuse_message(socket, CLOSE_UNSUPPORTED, "binary frames are not supported");
+	if (lws_is_first_fragment(socket->wsi))
+		buffer_reset(message);
+	buffer_put(message, data, len);
+	if (message->failed)
+		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
+	if (message->len > s->options->max_frame && message->len > connection_frame_limit(s->connections, message->data, message->len))
+		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
+	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
+		return 0;
+	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));
+	if (message->cap > s->options->max_frame)
+		buffer_free(message);
+	return 0;
+}
+
+/* One write for all that waits. Bytes written as HTTP pass through unframed: the frames are ready, and the library's own control frames
+ * still go between them because each write ends with a whole frame. */
+static int
+write_out(struct server *s, struct socket *socket)
+{
+	static const char headroom[LWS_PRE];
+	struct buffer *out = &s->scratch;
+	size_t	len;
+	bool	has_more;
+
+	if (socket->close_code != 0)
+		return close_now(socket);
+	if (lws_send_pipe_choked(socket->wsi))
+	{
+		lws_callback_on_writable(socket->wsi);
+		return 0;
+	}
+	buffer_reset(out);
+	buffer_put(out, headroom, sizeof(headroom));
+	has_more = connection_take(socket->connection, out, WRITE_MOST, loop_now_ms());
+	memory_require(out->failed ? NULL : out->data);
+	len = out->len - sizeof(headroom);
+	if (len > 0 && lws_write(socket->wsi, (unsigned char *) out->data + sizeof(headroom), len, LWS_WRITE_HTTP) < 0)
+		return -1;
+	if (has_more)
+		lws_callback_on_writable(socket->wsi);
+	if (out->cap > SCRATCH_KEPT)
+		buffer_free(out);
+	return 0;
+}
+
+static int
+socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	struct server *s = lws_get_vhost(wsi) != NULL ? lws_get_vhost_user(lws_get_vhost(wsi)) : NULL;
+	struct socket *socket = user;
+
+	switch ((int) reason)
+	{
+		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+			return confirm_upgrade(s, wsi);
+		case LWS_CALLBACK_ESTABLISHED:
+			return established(s, wsi, socket);
+		case LWS_CALLBACK_RECEIVE:
+			return receive(s, socket, in, len);
+		case LWS_CALLBACK_RECEIVE_PONG:
+			connection_heard(socket->connection, loop_now_ms());
+			return 0;
+		case LWS_CALLBACK_SERVER_WRITEABLE:
+			return write_out(s, socket);
+		case LWS_CALLBACK_CLOSED:
+			closed(socket);
+			return 0;
+		case LWS_CALLBACK_HTTP:
+		case LWS_CALLBACK_HTTP_BODY:
+		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+		case LWS_CALLBACK_HTTP_WRITEABLE:
+		case LWS_CALLBACK_HTTP_FILE_COMPLETION:
+		case LWS_CALLBACK_CLOSED_HTTP:
+		case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
+			return socket != NULL ? http_event(s->http, wsi, (int) reason, &socket->exchange, in, len) : 0;
+		default:
+			return 0;
+	}
+}
+
+static const struct lws_protocols protocols[] = {
+	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket)},
+	{0},
+};
+
+struct server *
+server_new(struct loop *l, const struct options *o, struct http *http)
+{
+	struct server *s = memory_new(sizeof(*s));
+	struct lws_context_creation_info info = {0};
+
+	s->loop = l;
+	s->options = o;
+	s->http = http;
+	buffer_init(&s->scratch);
+	info.vhost_name = "clients";
+	info.port = o->listen_port;
+	info.iface = o->listen_host;
+	info.protocols = protocols;
+	info.user = s;
+	info.options = LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_FAIL_UPON_UNABLE_TO_BIND;
+	info.timeout_secs = 10;
+	info.keepalive_timeout = 30;
+	info.server_string = "sync-streamer";
+	s->vhost = lws_create_vhost(loop_context(l), &info);
+	if (s->vhost != NULL)
+		return s;
+	log_event(LOG_LEVEL_ERROR, "listen_failed", "host=%s port=%d", o->listen_host, o->listen_port);
+	free(s);
+	return NULL;
+}
+
+void
+server_free(struct server *s)
+{
+	if (s == NULL)
+		return;
+	buffer_free(&s->scratch);
+	free(s);
+}
+
+void
+server_serve(struct server *s, struct connections *connections)
+{
+	s->connections = connections;
+}
+
+/* The library cannot close one listener alone; new handshakes are refused instead. */
+void
+server_stop_listening(struct server *s)
+{
+	s->is_stopping = true;
+}
+
+void
+server_writable(void *socket)
+{
+	lws_callback_on_writable(((struct socket *) socket)->wsi);
+}
+
+/* Closed from its own WRITEABLE. A client that takes nothing more would never get there: it is cut off after a while. */
+void
+server_close(void *at, int code, const char *reason)
+{
+	struct socket *socket = at;
+
+	if (socket->close_code != 0)
+		return;
+	socket->close_code = code;
+	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
+	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
+	lws_callback_on_writable(socket->wsi);
+}

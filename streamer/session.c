@@ -1,0 +1,537 @@
+/* session.c - one joined topic: its state, its place in the stream, its pulls. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "session.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "chance.h"
+#include "log.h"
+#include "memory.h"
+
+#define WAITING_PULL_MS 5000		/* how often a session pulls while there is no stream */
+#define AGAIN_LEAST_MS 20			/* the pull was a moment too early for the ring */
+#define AGAIN_MOST_MS 1000
+#define RETRY_LEAST_MS 500			/* the database could not answer */
+#define RETRY_MOST_MS 5000
+#define EXPIRY_GRACE_S 30
+#define ANSWER_VALUES_MAX 4000000
+
+static void
+enter(struct session *s, enum session_state state)
+{
+	switch (state)
+	{
+		case SESSION_NEW:
+		case SESSION_AUTHENTICATED:
+		case SESSION_LIVE:
+			s->pull_at_ms = 0;
+			break;
+		case SESSION_CATCHING_UP:
+			break;
+		case SESSION_CLOSING:
+			s->calls.unsubscribe(s->calls.hub, s);
+			s->pull_at_ms = 0;
+			break;
+	}
+}
+
+/* What is drafted for the end of this turn belongs to a live session only. */
+static void
+leave(struct session *s, enum session_state state)
+{
+	if (state != SESSION_LIVE)
+		return;
+	s->subscription.batch_count = 0;
+	s->subscription.is_nudged = false;
+}
+
+static void
+set_state(struct session *s, enum session_state state)
+{
+	if (s->state == state)
+		return;
+	if (s->state == SESSION_CLOSING || (state < s->state && !(s->state == SESSION_LIVE && state == SESSION_CATCHING_UP)))
+		abort();
+	leave(s, s->state);
+	s->state = state;
+	enter(s, state);
+}
+
+struct session *
+session_new(uint64_t id, const struct session_calls *calls, void *connection, const struct feed *feed)
+{
+	struct session *s = memory_new(sizeof(*s));
+
+	s->id = id;
+	s->calls = *calls;
+	s->connection = connection;
+	s->feed = feed;
+	s->state = SESSION_NEW;
+	return s;
+}
+
+void
+session_free(struct session *s)
+{
+	token_free(&s->identity);
+	free(s->device_id);
+	free(s->base);
+	free(s->token);
+	free(s->part);
+	cursor_release(s->position);
+	cursor_release(s->queued);
+	snapshot_free(&s->snapshot);
+	free(s);
+}
+
+static void
+want_pull(struct session *s)
+{
+	s->pull_at_ms = 0;
+	if (s->is_pull_wanted)
+		return;
+	s->is_pull_wanted = true;
+	s->calls.want_pull(s->connection, s);
+}
+
+static char *
+raw_text(struct json_value v)
+{
+	return json_type(v) == JSON_STRING ? memory_text(v.raw, v.len) : NULL;
+}
+
+void
+session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
+{
+	static const char *const without[] = {"access_token", "sync_token", NULL};
+	struct buffer base;
+
+	s->now_ms = now_ms;
+	memcpy(s->topic, m->topic, sizeof(s->topic));
+	memcpy(s->join_ref, m->join_ref, sizeof(s->join_ref));
+	s->identity = *identity;
+	*identity = (struct token){0};
+	s->device_id = raw_text(json_member(m->payload, "device_id"));
+	s->token = raw_text(json_member(m->payload, "sync_token"));
+	buffer_init(&base);
+	request_rewrite(&base, m->payload, without, NULL);
+	s->base = buffer_take(&base, NULL);
+	memory_require(s->base);
+	set_state(s, SESSION_AUTHENTICATED);
+	want_pull(s);
+}
+
+void
+session_renew(struct session *s, struct token *identity)
+{
+	token_free(&s->identity);
+	s->identity = *identity;
+	*identity = (struct token){0};
+	session_pull_later(s, s->now_ms);
+	want_pull(s);
+}
+
+/* base is an object; its closing brace makes room for the token. */
+void
+session_pull_request(struct session *s, struct buffer *out)
+{
+	size_t	len = strlen(s->base) - 1;
+
+	s->is_pull_wanted = false;
+	buffer_put(out, s->base, len);
+	if (s->part != NULL && s->position != NULL)
+		buffer_printf(out, "%s\"sync_token\":\"%s.%s\"", len > 1 ? "," : "", s->part, s->position->text);
+	else if (s->token != NULL)
+	{
+		buffer_puts(out, len > 1 ? ",\"sync_token\":" : "\"sync_token\":");
+		buffer_puts(out, s->token);
+	}
+	buffer_putc(out, '}');
+}
+
+static void
+put_text(struct session *s, const struct buffer *text, struct cursor *cursor)
+{
+	memory_require(text->failed ? NULL : text->data);
+	s->calls.put(s->connection, (struct outbox_entry){.frame = frame_text(text->data, text->len), .cursor = cursor_retain(cursor), .session = s->id});
+}
+
+static void
+put_event(struct session *s, const char *ref, const char *event, const char *payload, size_t len)
+{
+	struct buffer text;
+
+	buffer_init(&text);
+	message_put(&text, ref, ref, s->topic, event, payload, len);
+	put_text(s, &text, NULL);
+	buffer_free(&text);
+}
+
+static void
+reply_to_join(struct session *s, bool is_ok, const struct buffer *response)
+{
+	struct buffer text;
+
+	buffer_init(&text);
+	message_put_reply(&text, s->join_ref, s->join_ref, s->topic, is_ok, response->data, response->len);
+	put_text(s, &text, NULL);
+	buffer_free(&text);
+}
+
+static void
+put_session_part(struct session *s, bool is_reply)
+{
+	struct buffer payload;
+
+	buffer_init(&payload);
+	buffer_printf(&payload, "{\"session\":\"%s\"}", s->part);
+	if (is_reply)
+		reply_to_join(s, true, &payload);
+	put_event(s, NULL, "ready", payload.data, payload.len);
+	buffer_free(&payload);
+}
+
+void
+session_close(struct session *s, const char *event, const char *reason)
+{
+	struct buffer payload;
+
+	if (s->state == SESSION_CLOSING)
+		return;
+	buffer_init(&payload);
+	buffer_puts(&payload, "{");
+	if (reason != NULL)
+	{
+		buffer_puts(&payload, "\"reason\":");
+		buffer_json_string(&payload, reason, strlen(reason));
+	}
+	buffer_puts(&payload, "}");
+	if (event != NULL)
+		put_event(s, s->join_ref, event, payload.data, payload.len);
+	buffer_free(&payload);
+	set_state(s, SESSION_CLOSING);
+	s->calls.closed(s->connection, s);
+}
+
+/* One answer of pull, taken apart. All slices of the answer. */
+struct page
+{
+	struct json *doc;
+	struct json_value changes;
+	struct json_value withdrawn;
+	struct json_value reset;
+	struct json_value server_time;
+	bool	has_more;
+	char   *token;		/* owned: the part, NUL, the position */
+	const char *position;
+};
+
+static bool
+page_read(struct page *page, const struct answer *a)
+{
+	struct json_value root;
+	char   *dot;
+
+	*page = (struct page){.doc = json_parse(a->json, a->len, ANSWER_VALUES_MAX)};
+	if (page->doc == NULL)
+		return false;
+	root = json_root(page->doc);
+	page->changes = json_member(root, "changes");
+	page->withdrawn = json_member(root, "withdrawn");
+	page->reset = json_member(root, "reset");
+	page->server_time = json_member(root, "server_time");
+	page->has_more = json_bool(json_member(root, "has_more"), false);
+	page->token = json_strdup(json_member(root, "next_sync_token"));
+	dot = page->token != NULL ? strrchr(page->token, '.') : NULL;
+	if (dot == NULL || strcspn(page->token, "\"\\") != strlen(page->token) || json_type(page->changes) != JSON_ARRAY)
+		return false;
+	*dot = '\0';
+	page->position = dot + 1;
+	return true;
+}
+
+static void
+page_free(struct page *page)
+{
+	json_free(page->doc);
+	free(page->token);
+}
+
+static void
+put_optional(struct buffer *out, const char *name, struct json_value v)
+{
+	if (json_type(v) == JSON_ABSENT || json_type(v) == JSON_NULL)
+		return;
+	buffer_printf(out, ",\"%s\":", name);
+	buffer_put(out, v.raw, v.len);
+}
+
+static void
+put_page(struct session *s, const struct page *page)
+{
+	struct cursor *cursor = cursor_new(page->position, strlen(page->position));
+	struct buffer payload;
+	struct buffer text;
+
+	buffer_init(&payload);
+	buffer_init(&text);
+	buffer_puts(&payload, "{\"changes\":");
+	buffer_put(&payload, page->changes.raw, page->changes.len);
+	put_optional(&payload, "withdrawn", page->withdrawn);
+	put_optional(&payload, "reset", page->reset);
+	buffer_printf(&payload, ",\"has_more\":%s,\"session\":\"%s\",\"cursor\":\"%s\"", page->has_more ? "true" : "false", page->token, page->position);
+	put_optional(&payload, "server_time", page->server_time);
+	buffer_putc(&payload, '}');
+	memory_require(payload.failed ? NULL : payload.data);
+	message_put(&text, NULL, NULL, s->topic, "changes", payload.data, payload.len);
+	put_text(s, &text, cursor);
+	cursor_release(s->queued);
+	s->queued = cursor;
+	s->is_mid_round = page->has_more;
+	s->cursor_ms = s->now_ms;
+	buffer_free(&text);
+	buffer_free(&payload);
+}
+
+/* A page that tells the client nothing but a newer cursor is left out: the next batch carries one. */
+static bool
+is_news(const struct session *s, const struct page *page, bool is_new_part)
+{
+	return is_new_part || page->has_more || s->is_mid_round || s->queued == NULL || json_size(page->changes) > 0 || json_size(page->withdrawn) > 0 || json_size(page->reset) > 0;
+}
+
+static void
+send_page(struct session *s, const struct page *page)
+{
+	bool	is_first = s->part == NULL;
+	bool	is_new_part = is_first || strcmp(s->part, page->token) != 0;
+
+	if (is_new_part)
+	{
+		free(s->part);
+		s->part = memory_string(page->token);
+	}
+	if (is_first)
+	{
+		put_session_part(s, true);
+		set_state(s, SESSION_CATCHING_UP);
+	}
+	if (is_news(s, page, is_new_part))
+		put_page(s, page);
+	if (is_new_part && !is_first)
+		put_session_part(s, false);
+}
+
+static void
+wait_for_feed(struct session *s)
+{
+	s->is_waiting = true;
+	s->pull_at_ms = s->now_ms + WAITING_PULL_MS * 3 / 4 + chance_below(WAITING_PULL_MS / 2);
+}
+
+static int64_t
+next_backoff(struct session *s, int64_t least_ms, int64_t most_ms)
+{
+	s->backoff_ms = s->backoff_ms * 2 < least_ms ? least_ms : s->backoff_ms * 2;
+	if (s->backoff_ms > most_ms)
+		s->backoff_ms = most_ms;
+	return s->backoff_ms / 2 + chance_below(s->backoff_ms);
+}
+
+/* The hand-off: in one turn, what was released before goes to those who are live already, then this session gets all of the ring that its
+ * snapshot does not see, then it is live. So nothing falls between, and nothing comes out of order. */
+static void
+go_live(struct session *s, struct json_value state, struct position *p)
+{
+	enum handoff handoff;
+
+	s->calls.settle(s->calls.hub);
+	handoff = feed_handoff(s->feed, &p->snapshot);
+	if (handoff == HANDOFF_OK && !s->calls.subscribe(s->calls.hub, s, state))
+		handoff = HANDOFF_AGAIN;
+	if (handoff == HANDOFF_WAIT)
+		wait_for_feed(s);
+	else if (handoff == HANDOFF_AGAIN)
+		s->pull_at_ms = s->now_ms + next_backoff(s, AGAIN_LEAST_MS, AGAIN_MOST_MS);
+	else
+	{
+		s->backoff_ms = 0;
+		s->is_waiting = s->was_live = false;
+		snapshot_free(&s->snapshot);
+		s->snapshot = p->snapshot;
+		p->snapshot = (struct snapshot){0};
+		s->cursor_xmax = s->snapshot.xmax;
+		set_state(s, SESSION_LIVE);
+		s->calls.replay(s->calls.hub, s);
+	}
+}
+
+static void
+round_ended(struct session *s, const struct page *page, const char *state_text)
+{
+	struct json *state = json_parse(state_text, strlen(state_text), ANSWER_VALUES_MAX);
+	struct position p;
+
+	if (state == NULL || !position_parse(&p, page->position, strlen(page->position)))
+	{
+		log_event(LOG_LEVEL_ERROR, "pull_unreadable", "session=%" PRIu64 " what=%s", s->id, state == NULL ? "state" : "position");
+		s->pull_at_ms = s->now_ms + next_backoff(s, RETRY_LEAST_MS, RETRY_MOST_MS);
+	}
+	else
+	{
+		go_live(s, json_root(state), &p);
+		position_free(&p);
+	}
+	json_free(state);
+}
+
+static void
+pull_failed(struct session *s, const struct answer *a)
+{
+	struct request_error e = request_error(a);
+	struct buffer response;
+
+	if (s->state == SESSION_CATCHING_UP && e.is_passing)
+	{
+		s->pull_at_ms = s->now_ms + next_backoff(s, RETRY_LEAST_MS, RETRY_MOST_MS);
+		return;
+	}
+	if (s->state == SESSION_CATCHING_UP)
+	{
+		session_close(s, "phx_error", e.code);
+		return;
+	}
+	buffer_init(&response);
+	message_error_object(&response, e.code, e.text != NULL ? e.text : "", e.hint);
+	reply_to_join(s, false, &response);
+	buffer_free(&response);
+	session_close(s, NULL, NULL);
+}
+
+void
+session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
+{
+	struct answer unreadable = {.status = ANSWER_REFUSED};
+	struct page page = {0};
+
+	s->now_ms = now_ms;
+	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
+		return;
+	if (a->status != ANSWER_OK)
+		pull_failed(s, a);
+	else if (!page_read(&page, a))
+	{
+		log_event(LOG_LEVEL_ERROR, "pull_unreadable", "session=%" PRIu64 " what=page", s->id);
+		pull_failed(s, &unreadable);
+	}
+	else
+	{
+		send_page(s, &page);
+		if (page.has_more)
+			want_pull(s);
+		else if (!s->is_pull_wanted)		/* else another one is wanted already, for a reason this one did not know */
+			round_ended(s, &page, a->state);
+	}
+	page_free(&page);
+}
+
+void
+session_sent(struct session *s, struct cursor *position)
+{
+	cursor_retain(position);
+	cursor_release(s->position);
+	s->position = position;
+}
+
+void
+session_pull_later(struct session *s, int64_t at_ms)
+{
+	if (s->state != SESSION_LIVE && s->state != SESSION_CATCHING_UP)
+		return;
+	set_state(s, SESSION_CATCHING_UP);
+	if (s->pull_at_ms == 0 || at_ms < s->pull_at_ms)
+		s->pull_at_ms = at_ms;
+}
+
+static void
+put_resync(struct session *s, const char *reason, int64_t delay_ms)
+{
+	struct buffer payload;
+
+	buffer_init(&payload);
+	buffer_puts(&payload, "{\"reason\":");
+	buffer_json_string(&payload, reason, strlen(reason));
+	buffer_printf(&payload, ",\"delay_ms\":%" PRId64 "}", delay_ms);
+	put_event(s, NULL, "resync", payload.data, payload.len);
+	buffer_free(&payload);
+}
+
+void
+session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms)
+{
+	if (s->state != SESSION_LIVE)
+		return;
+	session_pull_later(s, now_ms + delay_ms);
+	put_resync(s, reason, delay_ms);
+}
+
+void
+session_lose_feed(struct session *s, int64_t now_ms)
+{
+	s->now_ms = now_ms;
+	if (s->state != SESSION_LIVE)
+		return;
+	set_state(s, SESSION_CATCHING_UP);
+	s->was_live = true;
+	wait_for_feed(s);
+}
+
+void
+session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms)
+{
+	if (!s->is_waiting || s->state != SESSION_CATCHING_UP)
+		return;
+	s->is_waiting = false;
+	s->pull_at_ms = now_ms + delay_ms;
+	if (s->was_live)
+		put_resync(s, "the stream was interrupted", delay_ms);
+	s->was_live = false;
+}
+
+void
+session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
+{
+	s->now_ms = now_ms;
+	if (s->identity.expires_at != 0 && unix_now > s->identity.expires_at + EXPIRY_GRACE_S)
+		session_close(s, "phx_error", "token_expired");
+	else if (s->state == SESSION_CATCHING_UP && s->pull_at_ms != 0 && now_ms >= s->pull_at_ms)
+		want_pull(s);
+}
+
+struct cursor *
+session_live_cursor(const struct session *s)
+{
+	struct cursor *newest = feed_cursor(s->feed);
+
+	return newest != NULL && feed_cursor_xmax(s->feed) >= s->cursor_xmax ? newest : s->queued;
+}
+
+void
+session_send_live(struct session *s, struct frame *f, bool has_changes)
+{
+	struct cursor *cursor = session_live_cursor(s);
+
+	if (cursor != s->queued)
+	{
+		cursor_release(s->queued);
+		s->queued = cursor_retain(cursor);
+		s->cursor_xmax = feed_cursor_xmax(s->feed);
+	}
+	s->cursor_ms = s->now_ms;
+	if (has_changes)
+		s->sent_ms = s->now_ms;
+	s->calls.put(s->connection, (struct outbox_entry){.frame = f, .cursor = cursor_retain(cursor), .session = s->id, .is_live = true});
+}

@@ -1,0 +1,120 @@
+/* session.h - one joined topic: its state, its place in the stream, its pulls. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_SESSION_H
+#define SYNC_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "feed.h"
+#include "frame.h"
+#include "message.h"
+#include "request.h"
+#include "snapshot.h"
+#include "token.h"
+
+/* In the order of life. Only set_state() in session.c changes it. */
+enum session_state
+{
+	SESSION_NEW,				/* made; nothing checked */
+	SESSION_AUTHENTICATED,		/* its token is good; the join is not answered yet: its first pull is wanted or under way */
+	SESSION_CATCHING_UP,		/* joined; takes nothing from the stream; a pull is wanted, under way, or has a time (pull_at_ms) */
+	SESSION_LIVE,				/* in the hub's routes: takes what its snapshot does not see */
+	SESSION_CLOSING,			/* gone for its client; freed at the end of the turn */
+};
+
+struct route;
+
+/* What the hub keeps for a session; only hub.c touches it. */
+struct subscription
+{
+	struct session *previous;	/* in the hub's list of all sessions */
+	struct session *next;
+	struct route **routes;		/* with this session's place in each of them */
+	size_t *places;
+	size_t	route_count;
+	int32_t *tables;			/* ascending: ids whose rows may be sent */
+	size_t	table_count;
+	int32_t *partial;			/* ascending: ids where a change only means "pull" */
+	size_t	partial_count;
+	const struct stream_change **batch;		/* to be sent at the end of the turn */
+	size_t	batch_count;
+	size_t	batch_room;
+	uint64_t batch_hash;
+	struct session *next_touched;
+	bool	is_touched;
+	bool	is_nudged;			/* a partial table changed */
+};
+
+struct session;
+
+struct session_calls
+{
+	void   *hub;
+	/* state: the answer of sync.session_state. false: it names a table that the stream does not know yet */
+	bool	(*subscribe)(void *hub, struct session *s, struct json_value state);
+	void	(*unsubscribe)(void *hub, struct session *s);
+	void	(*settle)(void *hub);			/* whatever was released has been handed to the live sessions */
+	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot */
+	void	(*put)(void *connection, struct outbox_entry entry);	/* takes the references over */
+	void	(*want_pull)(void *connection, struct session *s);	/* its turn comes by session_pull_request */
+	void	(*closed)(void *connection, struct session *s);
+};
+
+struct session
+{
+	uint64_t id;				/* never used twice */
+	enum session_state state;
+	struct session_calls calls;
+	void   *connection;
+	const struct feed *feed;
+	char	topic[MESSAGE_TOPIC_MAX + 1];
+	char	join_ref[MESSAGE_REF_MAX + 1];
+	struct token identity;		/* owned */
+	char   *device_id;			/* owned JSON string of the join; NULL: none */
+	char   *base;				/* owned: the pull request's members but the token, without braces */
+
+	char   *token;				/* owned: as given by the join; replaced by part and position once a pull has answered */
+	char   *part;				/* owned: session part of the newest answer; NULL before */
+	struct cursor *position;	/* owned reference: of the last frame handed to the socket; NULL before */
+	struct cursor *queued;		/* likewise of the last frame queued */
+	uint64_t cursor_xmax;		/* of queued */
+	struct snapshot snapshot;	/* owned: of the last pull that ended; decoded transactions that it sees are not for this session */
+
+	bool	is_pull_wanted;
+	bool	is_mid_round;		/* queued is the position of a page that others follow */
+	bool	was_live;			/* since the last pull: its client is told when the next one is due */
+	bool	is_waiting;			/* for the feed */
+	int64_t pull_at_ms;			/* 0: none */
+	int64_t backoff_ms;
+	int64_t sent_ms;			/* last batch with changes */
+	int64_t cursor_ms;			/* last batch at all */
+	int64_t now_ms;
+	struct subscription subscription;
+};
+
+struct session *session_new(uint64_t id, const struct session_calls *calls, void *connection, const struct feed *feed);
+void	session_free(struct session *s);
+/* Takes the identity over and wants its first pull. */
+void	session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms);
+void	session_renew(struct session *s, struct token *identity);		/* takes it over: same subject and role; pulls again */
+
+void	session_pull_request(struct session *s, struct buffer *out);
+void	session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms);
+void	session_sent(struct session *s, struct cursor *position);		/* a frame with this position went to the socket */
+
+void	session_pull_later(struct session *s, int64_t at_ms);	/* leaves the stream without a word */
+void	session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms);	/* the same, and tells the client */
+void	session_lose_feed(struct session *s, int64_t now_ms);	/* pulls now and then until session_feed_ready */
+void	session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms);
+void	session_tick(struct session *s, int64_t now_ms, int64_t unix_now);
+
+/* A batch of the stream. The frame is shared by sessions of one topic. */
+struct cursor *session_live_cursor(const struct session *s);		/* borrowed: what a batch now would carry */
+void	session_send_live(struct session *s, struct frame *f, bool has_changes);		/* f was built with session_live_cursor; takes the reference */
+
+/* Ends it: phx_error or phx_close to the client (NULL event: nothing). */
+void	session_close(struct session *s, const char *event, const char *reason);
+
+#endif

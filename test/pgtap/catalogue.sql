@@ -1,0 +1,83 @@
+-- catalogue.sql - what CREATE EXTENSION and sync.enable() put into the catalogue: tables, columns, triggers that fire always and last, the index.
+-- SPDX-License-Identifier: PostgreSQL
+SET client_min_messages = warning;
+BEGIN;
+SELECT no_plan();
+
+-- The extension's own tables and functions
+SELECT has_schema('sync');
+SELECT tables_are('sync', '{instance,scope,synced_table,tombstone,ledger,conflict}'::name[]);
+SELECT is(count(*), 1::bigint, 'there is one instance') FROM sync.instance;
+SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation}'::name[]);
+SELECT col_is_pk('sync', 'ledger', '{user_id,device_id,queue_id}'::name[], 'a verdict is one user''s, one device''s');
+SELECT col_is_unique('sync', 'synced_table', 'entity_type'::name, 'an entity type names one table');
+SELECT col_is_unique('sync', 'synced_table', 'relation'::name, 'a table is synced once');
+SELECT index_is_unique('sync', 'instance', 'instance_one', 'there cannot be two instances');
+
+-- Everything belongs to the extension, so that pg_dump and DROP EXTENSION know
+SELECT is_empty($$
+    SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'sync' AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
+$$, 'every table belongs to the extension');
+SELECT set_eq($$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'sync' $$,
+    ARRAY['sync.scope', 'sync.synced_table', 'sync.tombstone', 'sync.ledger', 'sync.conflict'], 'a dump keeps what is configured and known, not the instance');
+
+-- A table of the application, with triggers of its own that sort before and after
+CREATE TABLE public.tap_note (id int PRIMARY KEY, body text, team int, gone timestamptz, changed timestamptz, twice int GENERATED ALWAYS AS (id * 2) STORED);
+CREATE FUNCTION public.tap_trigger() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
+CREATE TRIGGER zzz_last BEFORE INSERT OR UPDATE ON public.tap_note FOR EACH ROW EXECUTE FUNCTION public.tap_trigger();
+CREATE TRIGGER "z after z" BEFORE UPDATE ON public.tap_note FOR EACH ROW EXECUTE FUNCTION public.tap_trigger();
+INSERT INTO public.tap_note (id) VALUES (1);
+SELECT sync.create_scope('tap scope', 'SELECT 1');
+SELECT sync.enable('public.tap_note', scope => 'tap scope', scope_column => 'team', deleted_at => 'gone', updated_at => 'changed');
+
+-- Columns added: types, no NULL where the stamp always is, defaults that needed no rewrite
+SELECT columns_are('public', 'tap_note', '{id,body,team,gone,changed,twice,sync_version,sync_xid,sync_at,sync_by,sync_clock}'::name[]);
+SELECT col_type_is('public', 'tap_note', 'sync_version', 'bigint', 'sync_version is bigint');
+SELECT col_type_is('public', 'tap_note', 'sync_xid', 'xid8', 'sync_xid is xid8');
+SELECT col_type_is('public', 'tap_note', 'sync_at', 'timestamp with time zone', 'sync_at is timestamp with time zone');
+SELECT col_type_is('public', 'tap_note', 'sync_by', 'text', 'sync_by is text');
+SELECT col_type_is('public', 'tap_note', 'sync_clock', 'bytea', 'sync_clock is bytea');
+SELECT col_not_null('public', 'tap_note', 'sync_version'::name, 'sync_version is always there');
+SELECT col_not_null('public', 'tap_note', 'sync_xid'::name, 'sync_xid is always there');
+SELECT col_not_null('public', 'tap_note', 'sync_at'::name, 'sync_at is always there');
+SELECT col_is_null('public', 'tap_note', 'sync_by'::name, 'sync_by may be NULL');
+SELECT col_is_null('public', 'tap_note', 'sync_clock'::name, 'sync_clock may be NULL');
+SELECT is(count(*), 3::bigint, 'existing rows get constants from the catalogue') FROM pg_attribute
+WHERE attrelid = 'public.tap_note'::regclass AND attname IN ('sync_version', 'sync_xid', 'sync_at') AND atthasmissing;
+
+-- Triggers
+SELECT triggers_are('public', 'tap_note', '{zzz_last,z after z,~sync_stamp,~sync_soft_delete,~sync_tombstone_delete,~sync_tombstone_update,~sync_truncated}'::name[]);
+SELECT is(tgenabled, 'A', tgname || ' fires always') FROM pg_trigger WHERE tgrelid = 'public.tap_note'::regclass AND tgname LIKE '~sync%' ORDER BY tgname;
+SELECT is_empty($$
+    SELECT ours.tgname, theirs.tgname FROM pg_trigger ours JOIN pg_trigger theirs USING (tgrelid)
+    WHERE tgrelid = 'public.tap_note'::regclass AND ours.tgname LIKE '~sync%' AND theirs.tgname NOT LIKE '~sync%' AND ours.tgname::text COLLATE "C" < theirs.tgname::text COLLATE "C"
+$$, 'sync''s triggers fire after the application''s');
+SELECT trigger_is('public', 'tap_note', '~sync_stamp', 'sync', 'stamp');
+SELECT trigger_is('public', 'tap_note', '~sync_soft_delete', 'sync', 'soft_delete');
+SELECT is(tgtype & 31, 23, 'the stamp is set before insert and update, row by row') FROM pg_trigger WHERE tgrelid = 'public.tap_note'::regclass AND tgname = '~sync_stamp';
+SELECT is(tgtype & 31, 11, 'a soft deletion is caught before delete') FROM pg_trigger WHERE tgrelid = 'public.tap_note'::regclass AND tgname = '~sync_soft_delete';
+SELECT set_eq($$
+    SELECT m[1] FROM pg_trigger, regexp_matches(pg_get_triggerdef(oid), 'old\.(\w+) IS DISTINCT', 'g') m
+    WHERE tgrelid = 'public.tap_note'::regclass AND tgname = '~sync_tombstone_update' $$,
+    ARRAY['id', 'team', 'gone'], 'updates are looked at for tombstones when they touch key, scope or mark');
+
+-- The index: scope first, only ids of after enable
+SELECT has_index('public', 'tap_note', 'sync_tap_note_xid', '{team,sync_xid}'::name[]);
+SELECT is(pg_get_expr(indpred, indrelid), format('(sync_xid > ''%s''::xid8)', s.enabled_xid), 'the index leaves out what was there before')
+FROM pg_index i, sync.synced_table s WHERE indexrelid = 'public.sync_tap_note_xid'::regclass AND s.relation = indrelid;
+
+-- What is refused: tables of the extension itself, and one that is synced already
+SELECT throws_ok($$ SELECT sync.enable('sync.tombstone') $$, '55000');
+SELECT throws_ok($$ SELECT sync.enable('public.tap_note') $$, '42710');
+
+-- Disabled: as it was
+SELECT sync.disable('public.tap_note');
+SELECT columns_are('public', 'tap_note', '{id,body,team,gone,changed,twice}'::name[]);
+SELECT triggers_are('public', 'tap_note', '{zzz_last,z after z}'::name[]);
+SELECT hasnt_index('public', 'tap_note', 'sync_tap_note_xid', 'the index is gone');
+SELECT is_empty('SELECT FROM sync.synced_table', 'nothing is synced');
+SELECT is_empty('SELECT FROM sync.tombstone', 'no tombstone is left');
+
+SELECT * FROM finish();
+ROLLBACK;

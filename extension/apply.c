@@ -9,6 +9,7 @@
 #include "change.h"
 
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -17,6 +18,7 @@
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/rls.h"
 
 typedef struct PushPlan
@@ -64,6 +66,33 @@ json_text_of(JsonbValue *v)
 	return JsonbToCString(NULL, &json->root, VARSIZE(json));
 }
 
+/* Base64 strings inside an array of bytea become the hex text that its input function takes. */
+static Jsonb *
+hex_from_base64(JsonbValue *v)
+{
+	SyncColumn	element = {.name = "element", .type = BYTEAOID, .kind = 'y'};
+	JsonbIterator *it = JsonbIteratorInit(v->val.binary.data);
+	JsonbParseState *state = NULL;
+	JsonbIteratorToken token;
+	JsonbValue	item;
+	JsonbValue *result = NULL;
+
+	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM && item.type == jbvString)
+		{
+			bytea	   *bytes = DatumGetByteaPP(sync_parse_text(&element, sync_json_text(&item)));
+			int			len = VARSIZE_ANY_EXHDR(bytes);
+
+			item.val.string.val = palloc(2 + 2 * len);
+			memcpy(item.val.string.val, "\\x", 2);
+			item.val.string.len = 2 + (int) hex_encode(VARDATA_ANY(bytes), len, item.val.string.val + 2);
+		}
+		result = pushJsonbValue(&state, token, token == WJB_ELEM || token == WJB_KEY || token == WJB_VALUE ? &item : NULL);
+	}
+	return JsonbValueToJsonb(result);
+}
+
 /* Arrays and composites: PostgreSQL's own reader, by way of the table's row type. */
 static Datum
 nested_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
@@ -77,7 +106,14 @@ nested_from_json(Push *push, const SyncTable *table, const SyncColumn *column, J
 	initStringInfo(&object);
 	appendStringInfoChar(&object, '{');
 	sync_render_string(&object, column->name, strlen(column->name));
-	appendStringInfo(&object, ":%s}", json_text_of(v));
+	if (get_element_type(sync_base_type(column->type)) == BYTEAOID)
+	{
+		Jsonb	   *hex = hex_from_base64(v);
+
+		appendStringInfo(&object, ":%s}", JsonbToCString(NULL, &hex->root, VARSIZE(hex)));
+	}
+	else
+		appendStringInfo(&object, ":%s}", json_text_of(v));
 	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(object.data));
 	SPI_execute_plan(plan_for(push, psprintf("SELECT (pg_catalog.jsonb_populate_record(NULL::%s, $1)).%s", table->sql_name,
 											 quote_identifier(column->name)), 1, types), values, NULL, false, 1);
@@ -317,15 +353,30 @@ remember_own_change(Push *push, Change *change)
 	}
 }
 
+/* Was everything after the version it knew written by the device itself? */
+static bool
+is_own_since(const Push *push, const Change *change, const Row *row)
+{
+	SyncClock	clock;
+	bool		isnull;
+	Datum		value = heap_getattr(row->tuple, change->table->clock_att, row->desc, &isnull);
+
+	return sync_clock_read(value, isnull, &clock) && clock.device == push->device_hash &&
+		clock.version == row_version(change->table, row) && change->local_version + 1 >= clock.since;
+}
+
 static bool
 base_holds(Push *push, const Change *change, const Row *row)
 {
 	int			n;
 	Field	   *fields;
+	int64		version = row_version(change->table, row);
 
-	if (change->local_version >= 0 && change->local_version == row_version(change->table, row))
+	if (follows_own_change(push, change, version))
 		return true;
-	if (follows_own_change(push, change, row_version(change->table, row)))
+	/* Who creates a row knew none: its version would only match by chance. */
+	if (change->operation != OP_CREATE && change->local_version >= 0 &&
+		(change->local_version == version || (change->local_version < version && is_own_since(push, change, row))))
 		return true;
 	if (change->base == NULL)
 		return false;
@@ -373,6 +424,73 @@ write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, 
 	return touched + push->stamp.soft_deletes;
 }
 
+/* A policy kept the row from being touched: an error, so that a conflict logged on the way goes too. */
+static void pg_attribute_noreturn()
+raise_not_found(void)
+{
+	ereport(ERROR, (errcode(SYNC_ERR_NOT_FOUND), errmsg("no such row")));
+}
+
+static const SyncColumn *
+column_at(const SyncTable *table, AttrNumber attnum)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		if (table->columns[i].attnum == attnum)
+			return &table->columns[i];
+	return NULL;
+}
+
+/* The key of the row a foreign key points to; false when it has a NULL, or does not point to a primary key. */
+static bool
+referenced_key(const SyncTable *table, const SyncTable *other, const ForeignKeyCacheInfo *fk, const Row *row, Datum *keys)
+{
+	int			k;
+	int			i;
+
+	for (k = 0; k < other->nkeys; k++)
+	{
+		bool		isnull = true;
+
+		for (i = 0; i < fk->nkeys; i++)
+			if (fk->confkey[i] == other->columns[other->keys[k]].attnum && column_at(table, fk->conkey[i]) &&
+				column_at(table, fk->conkey[i])->type == other->columns[other->keys[k]].type)
+				keys[k] = heap_getattr(row->tuple, fk->conkey[i], row->desc, &isnull);
+		if (isnull)
+			return false;
+	}
+	return true;
+}
+
+/* A reference to a row that the caller cannot see is answered like one to a row that is not there. */
+static void
+check_references(Push *push, const SyncTable *table, const Row *row)
+{
+	Relation	relation = table_open(table->relid, AccessShareLock);
+	List	   *fkeys = copyObject(RelationGetFKeyList(relation));
+	ListCell   *lc;
+
+	table_close(relation, AccessShareLock);
+	foreach(lc, fkeys)
+	{
+		ForeignKeyCacheInfo *fk = lfirst(lc);
+		SyncTable  *other = sync_table_by_relid(fk->confrelid, true);
+		Datum		keys[INDEX_MAX_KEYS];
+		Row			target;
+
+		if (other == NULL || (other->scope_column < 0 && !other->has_policies) || !referenced_key(table, other, fk, row, keys))
+			continue;
+		target = read_row(push, other, keys, "");
+		if (target.tuple == NULL || (holds_scope_of(push, other, &target) && may_see(push, other, keys)))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"", get_rel_name(table->relid),
+						get_constraint_name(fk->conoid))));
+	}
+}
+
 /* What the row has become, for the answer; also where its new scope is checked. */
 static void
 report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
@@ -392,6 +510,7 @@ report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the row's scope value is not held by the caller")));
+	check_references(push, change->table, &row);
 	verdict_success(change, outcome, row_version(change->table, &row));
 	readable = sync_readable_columns(change->table, &all);
 	if (readable == NULL || !may_see(push, change->table, keys))
@@ -463,42 +582,52 @@ update_row(Push *push, Change *change, const Datum *keys, Field *fields, int n, 
 	memcpy(values + n, keys, sizeof(Datum) * table->nkeys);
 	memset(nulls + n, ' ', table->nkeys);
 	if (write_row(push, change, sql.data, n + table->nkeys, types, values, nulls) == 0)
-	{
-		verdict_not_found(change);
-		return;
-	}
+		raise_not_found();
 	report_row(push, change, keys, "applied");
 	if (is_based)
 		remember_own_change(push, change);
 }
 
-/* Sets the key columns from entity_id where data leaves them out; false when data names another key. */
+/* Does data give a key column another value than entity_id does? */
 static bool
-complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n)
+names_other_key(const SyncTable *table, const Datum *keys, const Field *fields, int n)
 {
 	int			k;
 	int			i;
 
 	for (k = 0; k < table->nkeys; k++)
-	{
-		const SyncColumn *column = &table->columns[table->keys[k]];
-		int16		len;
-		bool		byval;
-
-		get_typlenbyval(column->type, &len, &byval);
-		for (i = 0; i < *n && fields[i].column != table->keys[k]; i++)
-			;
-		if (i < *n)
+		for (i = 0; i < n; i++)
 		{
+			int16		len;
+			bool		byval;
+
+			if (fields[i].column != table->keys[k])
+				continue;
+			get_typlenbyval(table->columns[table->keys[k]].type, &len, &byval);
 			if (fields[i].isnull || !datum_image_eq(fields[i].value, keys[k], byval, len))
-				return false;
-			continue;
+				return true;
 		}
+	return false;
+}
+
+/* Sets the key columns from entity_id where data leaves them out. */
+static void
+complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n)
+{
+	int			given = *n;
+	int			k;
+	int			i;
+
+	for (k = 0; k < table->nkeys; k++)
+	{
+		for (i = 0; i < given && fields[i].column != table->keys[k]; i++)
+			;
+		if (i < given)
+			continue;
 		fields[*n].column = table->keys[k];
 		fields[*n].isnull = false;
 		fields[(*n)++].value = keys[k];
 	}
-	return true;
 }
 
 /* A change meets a living, visible row. */
@@ -537,11 +666,12 @@ apply_create(Push *push, Change *change, const Datum *keys)
 		insert_row(push, change, fields, n);
 		return;
 	}
-	if (!complete_key(table, keys, fields, &n))
+	if (names_other_key(table, keys, fields, n))
 	{
 		verdict_error(change, "key_mismatch", "data names another key than entity_id", NULL);
 		return;
 	}
+	complete_key(table, keys, fields, &n);
 	row = read_row(push, table, keys, " FOR NO KEY UPDATE");
 	if (row.tuple == NULL)
 		insert_row(push, change, fields, n);
@@ -564,7 +694,11 @@ apply_update(Push *push, Change *change, const Datum *keys)
 
 	if (row.tuple && holds_scope_of(push, table, &row) && !is_marked(table, &row) && may_see(push, table, keys))
 	{
-		merge_into(push, change, &row, keys, fields, n);
+		if (names_other_key(table, keys, fields, n))
+			verdict_error(change, "key_mismatch", "data names another key than entity_id",
+						  "A key cannot be changed by a push: delete the row and create another.");
+		else
+			merge_into(push, change, &row, keys, fields, n);
 		return;
 	}
 	deletion = row.tuple && !is_marked(table, &row) ? 0 : seen_deletion(push, change);
@@ -589,9 +723,8 @@ delete_row(Push *push, Change *change, const Row *row, const Datum *keys)
 	appendStringInfo(&sql, "DELETE FROM %s t WHERE ", table->sql_name);
 	sync_put_key(&sql, table, 1, types);
 	if (write_row(push, change, sql.data, table->nkeys, types, unconstify(Datum *, keys), NULL) == 0)
-		verdict_not_found(change);
-	else
-		verdict_success(change, "applied", version + 1);
+		raise_not_found();
+	verdict_success(change, "applied", version + 1);
 }
 
 static void

@@ -104,6 +104,7 @@ extern void verdict_success(Change *change, const char *outcome, int64 version);
 extern void verdict_error(Change *change, const char *code, const char *message, const char *hint);
 extern void verdict_not_found(Change *change);
 extern void verdict_forbidden(Change *change);
+extern bool verdict_is_key_taken(const Change *change, const ErrorData *error);
 extern void verdict_from_error(Change *change, const ErrorData *error);
 extern void verdict_conflict(Push *push, Change *change, const char *kind, bool is_won, HeapTuple server, TupleDesc desc,
 							 int64 server_version);

@@ -80,7 +80,7 @@ part_values(const Pull *pull, const PullTable *p, char phase, int *n)
 			gained = lfirst(lc);
 	*n = 0;
 	for (i = 0; i < p->scope->nvalues; i++)
-		if (phase == 'W' || pull_has_hash(gained, p->scope->hashes[i]) == (phase == 'G'))
+		if (phase == 'W' || sync_held_has(gained, p->scope->hashes[i]) == (phase == 'G'))
 			values[(*n)++] = p->scope->values[i];
 	return values;
 }

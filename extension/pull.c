@@ -66,6 +66,14 @@ is_requested(const Pull *pull, const SyncTable *table)
 	return findJsonbValueFromContainer(pull->tables, JB_FARRAY, &name) != NULL;
 }
 
+static bool
+is_named(const SyncTable *table, const char *name)
+{
+	bool		all;
+
+	return strcmp(name, table->entity_type) == 0 && sync_readable_columns(table, &all) != NULL;
+}
+
 /* A name that is not there is a mistake in the client's code; one not granted looks the same. */
 static void
 check_requested(const Pull *pull, List *known)
@@ -84,7 +92,7 @@ check_requested(const Pull *pull, List *known)
 		ListCell   *lc;
 
 		foreach(lc, known)
-			is_known |= name && strcmp(name, ((SyncListed *) lfirst(lc))->table->entity_type) == 0;
+			is_known |= name && is_named(((SyncListed *) lfirst(lc))->table, name);
 		if (!is_known)
 			ereport(ERROR,
 					(errcode(SYNC_ERR_BAD_REQUEST),

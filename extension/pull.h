@@ -44,7 +44,6 @@ typedef struct Pull
 
 /* round.c: sets where this page goes on, from the token given or anew; fills next, withdrawn, is_whole, is_reset */
 extern void pull_place_round(Pull *pull);
-extern bool pull_has_hash(const SyncHeldScope *held, uint64 hash);
 
 /* page.c: sends rows from there until the page is full; true when the round is finished */
 extern bool pull_send_round(Pull *pull);

@@ -162,6 +162,10 @@ apply_range(Push *push, const bool *was_decided, int from, int to)
 	clear_range(push, was_decided, from, to);
 	if (to - from == 1)
 	{
+		/* A key taken while we waited for it: its row can be read now, and met like any other. */
+		if (verdict_is_key_taken(&push->changes[from], error) && try_range(push, from, to, &error) < 0)
+			return;
+		verdict_clear(&push->changes[from]);
 		verdict_from_error(&push->changes[from], error);
 		return;
 	}
@@ -174,6 +178,47 @@ apply_range(Push *push, const bool *was_decided, int from, int to)
 	apply_range(push, was_decided, from, failed_at);
 	apply_range(push, was_decided, failed_at, failed_at + 1);
 	apply_range(push, was_decided, failed_at + 1, to);
+}
+
+/*
+ * A change that failed beside others may stand now that they do: a child whose parent came later in the batch, behind a change that
+ * broke the set. Tried again, each alone, as long as that helps.
+ */
+static void
+retry_failed(Push *push, const bool *was_decided)
+{
+	bool		is_progress = true;
+	int			i;
+
+	while (is_progress)
+	{
+		is_progress = false;
+		for (i = 0; i < push->nchanges; i++)
+		{
+			Change	   *change = &push->changes[i];
+
+			if (was_decided[i] || strcmp(change->status, "error") != 0)
+				continue;
+			verdict_clear(change);
+			apply_range(push, was_decided, i, i + 1);
+			is_progress |= strcmp(change->status, "error") != 0;
+		}
+	}
+}
+
+static bool
+is_mixed(const Push *push, const bool *was_decided)
+{
+	bool		any_good = false;
+	bool		any_bad = false;
+	int			i;
+
+	for (i = 0; i < push->nchanges; i++)
+	{
+		any_good |= !was_decided[i] && strcmp(push->changes[i].status, "error") != 0;
+		any_bad |= !was_decided[i] && strcmp(push->changes[i].status, "error") == 0;
+	}
+	return any_good && any_bad;
 }
 
 static int
@@ -247,7 +292,11 @@ apply_atomic(Push *push, const bool *was_decided)
 			verdict_error(change, "atomic", "another change of this atomic batch failed", NULL);
 		}
 		else
-			change->conflict_id = NULL;	/* its log entry went with the rest */
+		{
+			/* its log entry went with the rest */
+			change->conflict_id = NULL;
+			change->conflict_data = NULL;
+		}
 	}
 }
 
@@ -364,7 +413,11 @@ run_push(Push *push, Jsonb *request)
 	if (push->is_atomic)
 		apply_atomic(push, was_decided);
 	else
+	{
 		apply_range(push, was_decided, 0, push->nchanges);
+		if (is_mixed(push, was_decided))
+			retry_failed(push, was_decided);
+	}
 	ledger_answer_repeats(push);
 	ledger_write(push);
 }

@@ -73,17 +73,6 @@ token_scope(const SyncToken *token, int32 scope_id)
 	return NULL;
 }
 
-bool
-pull_has_hash(const SyncHeldScope *held, uint64 hash)
-{
-	int			i;
-
-	for (i = 0; held && i < held->nhashes; i++)
-		if (held->hashes[i] == hash)
-			return true;
-	return false;
-}
-
 /* Did the token's holder lose a value of this scope since? */
 static bool
 has_lost(const SyncHeldScope *before, const SyncScope *now)
@@ -92,7 +81,7 @@ has_lost(const SyncHeldScope *before, const SyncScope *now)
 	int			i;
 
 	for (i = 0; before && i < before->nhashes; i++)
-		if (!pull_has_hash(&held, before->hashes[i]))
+		if (!sync_held_has(&held, before->hashes[i]))
 			return true;
 	return false;
 }
@@ -106,7 +95,7 @@ gained_hashes(const SyncHeldScope *before, const SyncScope *now)
 	gained->scope_id = now->id;
 	gained->hashes = palloc(sizeof(uint64) * Max(now->nvalues, 1));
 	for (i = 0; i < now->nvalues; i++)
-		if (!pull_has_hash(before, now->hashes[i]))
+		if (!sync_held_has(before, now->hashes[i]))
 			gained->hashes[gained->nhashes++] = now->hashes[i];
 	return gained;
 }
@@ -146,6 +135,22 @@ put_tables(Pull *pull)
 	}
 }
 
+/* Is there a table of this scope that is not sent whole anyway? */
+static bool
+has_increment(const Pull *pull, int32 scope_id)
+{
+	ListCell   *lc;
+
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		if (p->scope && p->scope->id == scope_id && !p->is_whole)
+			return true;
+	}
+	return false;
+}
+
 static void
 put_scopes(Pull *pull, const SyncToken *valid)
 {
@@ -163,7 +168,7 @@ put_scopes(Pull *pull, const SyncToken *valid)
 		held->scope_id = scope->id;
 		held->nhashes = scope->nvalues;
 		held->hashes = scope->hashes;
-		if (gained->nhashes > 0)
+		if (gained->nhashes > 0 && has_increment(pull, scope->id))
 			next->gained = lappend(next->gained, gained);
 	}
 }
@@ -245,7 +250,7 @@ keep_round_scopes(Pull *pull)
 		int			i;
 
 		for (i = 0; i < scope->nvalues; i++)
-			if (pull_has_hash(before, scope->hashes[i]))
+			if (sync_held_has(before, scope->hashes[i]))
 			{
 				scope->values[kept] = scope->values[i];
 				scope->hashes[kept++] = scope->hashes[i];
@@ -288,6 +293,7 @@ pull_place_round(Pull *pull)
 {
 	SyncToken  *next = &pull->next;
 	uint64		horizon;
+	bool		is_same;
 
 	next->system_id = GetSystemIdentifier();
 	next->identity = sync_identity_hash();
@@ -295,10 +301,14 @@ pull_place_round(Pull *pull)
 	read_instance(&next->incarnation, &horizon);
 	next->upper = sync_snapshot_now();
 	next->lsn = sync_flush_wal();
+	is_same = pull->given && !pull->given->upper && sync_snapshot_equal(pull->given->lower, next->upper);
 
 	if (pull->given && pull->given->upper && is_valid(pull->given, next, horizon) && can_continue(pull))
 		continue_round(pull);
 	else
 		start_round(pull, usable_token(pull, horizon));
+	/* Nothing new: the same token again, though WAL went on. */
+	if (is_same && next->lower && next->timeline == pull->given->timeline)
+		next->lsn = pull->given->lsn;
 }
 

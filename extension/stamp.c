@@ -24,7 +24,7 @@ PG_FUNCTION_INFO_V1(sync_soft_delete);
 SyncPushStamp *sync_push_stamp = NULL;
 
 #define CLOCK_FORMAT 1
-#define CLOCK_LEN (1 + 1 + 4 * 8)
+#define CLOCK_LEN (1 + 1 + 5 * 8)
 
 static void
 put_64(char **p, uint64 n)
@@ -47,7 +47,8 @@ get_64(const char **p)
 }
 
 /*
- * sync_clock as stored: a format byte, then entries of name length, name, version, edit time, device hash, queue_id hash.
+ * sync_clock as stored: a format byte, then entries of name length, name, version, edit time, device hash,
+ * queue_id hash, and the version since which that device alone has written.
  * The entry without a name stands for all columns not listed; so far it is the only one.
  */
 static Datum
@@ -63,6 +64,7 @@ clock_write(const SyncClock *clock)
 	put_64(&p, clock->edited_at);
 	put_64(&p, clock->device);
 	put_64(&p, clock->queue);
+	put_64(&p, clock->since);
 	return PointerGetDatum(bytes);
 }
 
@@ -83,6 +85,7 @@ sync_clock_read(Datum datum, bool isnull, SyncClock *out)
 	out->edited_at = get_64(&p);
 	out->device = get_64(&p);
 	out->queue = get_64(&p);
+	out->since = get_64(&p);
 	return true;
 }
 
@@ -98,6 +101,20 @@ check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
 				 errmsg("%s() may only be called as the trigger that sync.enable() makes", name)));
 }
 
+static bool
+is_column_changed(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, column->attnum - 1);
+	bool		old_null;
+	bool		new_null;
+	Datum		old_value = heap_getattr(old, column->attnum, desc, &old_null);
+	Datum		new_value = heap_getattr(new, column->attnum, desc, &new_null);
+
+	if (old_null || new_null)
+		return old_null != new_null;
+	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
+}
+
 /* A stored generated column is NULL in a BEFORE trigger's new row, and follows from the others. */
 static bool
 is_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
@@ -105,23 +122,19 @@ is_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
 	int			i;
 
 	for (i = 0; i < table->ncolumns; i++)
-	{
-		const SyncColumn *column = &table->columns[i];
-		Form_pg_attribute att = TupleDescAttr(desc, column->attnum - 1);
-		bool		old_null;
-		bool		new_null;
-		Datum		old_value;
-		Datum		new_value;
+		if (!table->columns[i].is_generated && is_column_changed(&table->columns[i], old, new, desc))
+			return true;
+	return false;
+}
 
-		if (column->is_generated)
-			continue;
-		old_value = heap_getattr(old, column->attnum, desc, &old_null);
-		new_value = heap_getattr(new, column->attnum, desc, &new_null);
-		if (old_null != new_null)
+static bool
+is_key_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	int			i;
+
+	for (i = 0; i < table->nkeys; i++)
+		if (is_column_changed(&table->columns[table->keys[i]], old, new, desc))
 			return true;
-		if (!old_null && !datum_image_eq(old_value, new_value, att->attbyval, att->attlen))
-			return true;
-	}
 	return false;
 }
 
@@ -146,8 +159,22 @@ timestamp_for(const SyncColumn *column, TimestampTz now)
 	return sync_base_type(column->type) == TIMESTAMPTZOID ? TimestampTzGetDatum(now) : TimestampGetDatum((Timestamp) now);
 }
 
+/* Since which version the device of this push has been the only writer; old NULL: an insert. */
+static int64
+own_since(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version)
+{
+	SyncClock	before;
+	bool		isnull;
+	Datum		clock = old ? heap_getattr(old, table->clock_att, desc, &isnull) : (Datum) 0;
+
+	if (old && sync_clock_read(clock, isnull, &before) && before.device == sync_push_stamp->clock.device &&
+		before.version == DatumGetInt64(heap_getattr(old, table->version_att, desc, &isnull)))
+		return before.since;
+	return version;
+}
+
 static HeapTuple
-set_stamp(const SyncTable *table, HeapTuple new, TupleDesc desc, int64 version)
+set_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc, int64 version)
 {
 	int			cols[6] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
 	Datum		values[6];
@@ -165,6 +192,7 @@ set_stamp(const SyncTable *table, HeapTuple new, TupleDesc desc, int64 version)
 	if (!nulls[4])
 	{
 		sync_push_stamp->clock.version = version;
+		sync_push_stamp->clock.since = own_since(table, old, desc, version);
 		values[4] = clock_write(&sync_push_stamp->clock);
 		sync_push_stamp->entity_id = MemoryContextStrdup(TopTransactionContext, sync_entity_id(table, new, desc));
 	}
@@ -193,12 +221,15 @@ sync_stamp(PG_FUNCTION_ARGS)
 	{
 		/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
 		version = sync_tombstone_version(table, sync_entity_id(table, data->tg_trigtuple, desc)) + 1;
-		return PointerGetDatum(set_stamp(table, data->tg_trigtuple, desc, version));
+		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, version));
 	}
 	if (!is_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
 		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;
-	return PointerGetDatum(set_stamp(table, data->tg_newtuple, desc, version));
+	/* A row that takes a key which lived before goes on counting from there, like an insert. */
+	if (is_key_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
+		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, data->tg_newtuple, desc)) + 1);
+	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc, version));
 }
 
 /*

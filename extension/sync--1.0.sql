@@ -380,7 +380,7 @@ BEGIN
             enable.entity_type, enable.scope, enable.scope_column, enable.rule, kind, enable.delete_rule, enable.priority, enable.policy_is_scope,
             enable.updated_at, enable.deleted_at, add_deleted_at, pg_current_xact_id(), pg_current_xact_id());
 
-    EXECUTE format('CREATE INDEX %I ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', left('sync_' || c.relname, 58) || '_xid', target,
+    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', target,
                    CASE WHEN enable.scope_column IS NULL THEN '' ELSE quote_ident(enable.scope_column) || ',' END, pg_current_xact_id());
 
     -- Named so that they sort, and fire, after the application's own triggers.
@@ -448,7 +448,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION sync.disable(regclass, boolean) IS
-'Turns sync off and leaves the table as it was; keep_columns => true keeps the sync_ columns. A soft table''s marked rows stay, so with a deleted_at that sync added, they come back to life: delete them first if they should not.';
+'Turns sync off and leaves the table as it was; keep_columns => true keeps the sync_ columns. A soft table''s marked rows stay, so with a deleted_at that sync added, they come back to life.';
 
 CREATE FUNCTION sync.disable_all() RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS

@@ -23,6 +23,7 @@
 #define SYNC_ERR_BAD_REQUEST	MAKE_SQLSTATE('S','Y','4','0','0')
 #define SYNC_ERR_NOBODY			MAKE_SQLSTATE('S','Y','4','0','1')
 #define SYNC_ERR_FORBIDDEN		MAKE_SQLSTATE('S','Y','4','0','3')
+#define SYNC_ERR_NOT_FOUND		MAKE_SQLSTATE('S','Y','4','0','4')	/* of one change: undoes what it logged */
 #define SYNC_ERR_WRONG_STATE	MAKE_SQLSTATE('S','Y','4','0','9')
 #define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
 
@@ -178,6 +179,7 @@ typedef struct SyncToken
 	char		part_phase;
 	char	   *part_key;		/* JSON array text of the last row's place, "" at a part's start */
 } SyncToken;
+extern bool sync_held_has(const SyncHeldScope *held, uint64 hash);	/* held NULL: no */
 extern char *sync_token_write(const SyncToken *token);
 extern SyncToken *sync_token_read(const char *text);	/* NULL: not a token of ours */
 extern bool sync_token_covers(const SyncToken *token, int32 table_id);
@@ -202,6 +204,7 @@ typedef struct SyncClock
 	int64		edited_at;		/* TimestampTz, already clamped */
 	uint64		device;
 	uint64		queue;
+	int64		since;			/* all versions from here on are this device's */
 } SyncClock;
 
 /* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */

@@ -378,7 +378,7 @@ sync_list_tables(void)
 }
 
 /*
- * Which columns (indexes into table->columns) the caller may read. A table whose key or bookkeeping columns the caller may not
+ * Which columns (indexes into table->columns) the caller may read. A table whose key, scope, mark or bookkeeping columns the caller may not
  * read cannot be synced to it: NULL, as for a table that is not granted at all.
  */
 Bitmapset *
@@ -399,6 +399,9 @@ sync_readable_columns(const SyncTable *table, bool *all)
 	for (i = 0; i < table->ncolumns; i++)
 		if (pg_attribute_aclcheck(table->relid, table->columns[i].attnum, role, ACL_SELECT) == ACLCHECK_OK)
 			readable = bms_add_member(readable, i);
+	if ((table->scope_column >= 0 && !bms_is_member(table->scope_column, readable)) ||
+		(table->deleted_at >= 0 && !bms_is_member(table->deleted_at, readable)))
+		return NULL;
 	for (i = 0; i < table->nkeys; i++)
 		if (!bms_is_member(table->keys[i], readable))
 			return NULL;

@@ -69,6 +69,39 @@ put_scope(StringInfo out, const SyncHeldScope *scope)
 		pq_sendint64(out, scope->hashes[i]);
 }
 
+bool
+sync_held_has(const SyncHeldScope *held, uint64 hash)
+{
+	int			i;
+
+	for (i = 0; held && i < held->nhashes; i++)
+		if (held->hashes[i] == hash)
+			return true;
+	return false;
+}
+
+/* Which of the values held were gained in this round, a bit each in the order of the session part. */
+static void
+put_gained(StringInfo out, const SyncToken *token, const SyncHeldScope *gained)
+{
+	int			i;
+	int			j;
+
+	for (i = 0; i < token->nscopes; i++)
+	{
+		const SyncHeldScope *held = &token->scopes[i];
+		char	   *bits = palloc0(held->nhashes / 8 + 1);
+
+		if (held->scope_id != gained->scope_id)
+			continue;
+		for (j = 0; j < held->nhashes; j++)
+			if (sync_held_has(gained, held->hashes[j]))
+				bits[j / 8] |= 1 << (j % 8);
+		pq_sendint32(out, held->scope_id);
+		pq_sendbytes(out, bits, held->nhashes / 8 + 1);
+	}
+}
+
 static void
 write_session(StringInfo out, const SyncToken *token)
 {
@@ -187,7 +220,7 @@ write_position(StringInfo out, const SyncToken *token)
 		appendStringInfoChar(&text, '/');
 		initStringInfo(&gained);
 		foreach(lc, token->gained)
-			put_scope(&gained, lfirst(lc));
+			put_gained(&gained, token, lfirst(lc));
 		append_base64url(&text, gained.data, gained.len);
 		appendStringInfo(&text, "/%d/%c/%s", token->part_table, token->part_phase, token->part_key);
 	}
@@ -226,6 +259,34 @@ read_whole(SyncToken *token, const char *text)
 	return true;
 }
 
+static void
+get_gained(Reader *r, SyncToken *token)
+{
+	int32		id = (int32) get_int(r, 4);
+	int			i;
+	int			j;
+
+	for (i = 0; i < token->nscopes && token->scopes[i].scope_id != id; i++)
+		;
+	if (i == token->nscopes || r->end - r->p < token->scopes[i].nhashes / 8 + 1)
+	{
+		r->failed = true;
+		return;
+	}
+	{
+		const SyncHeldScope *held = &token->scopes[i];
+		SyncHeldScope *gained = palloc0(sizeof(SyncHeldScope));
+
+		gained->scope_id = id;
+		gained->hashes = palloc(sizeof(uint64) * Max(held->nhashes, 1));
+		for (j = 0; j < held->nhashes; j++)
+			if (r->p[j / 8] & (1 << (j % 8)))
+				gained->hashes[gained->nhashes++] = held->hashes[j];
+		r->p += held->nhashes / 8 + 1;
+		token->gained = lappend(token->gained, gained);
+	}
+}
+
 static bool
 read_gained(SyncToken *token, const char *text)
 {
@@ -236,12 +297,7 @@ read_gained(SyncToken *token, const char *text)
 	if (bytes == NULL)
 		return false;
 	while (r.p < r.end && !r.failed)
-	{
-		SyncHeldScope *scope = palloc(sizeof(SyncHeldScope));
-
-		*scope = get_scope(&r);
-		token->gained = lappend(token->gained, scope);
-	}
+		get_gained(&r, token);
 	return !r.failed;
 }
 

@@ -86,8 +86,8 @@ is_passing(int sqlstate)
 }
 
 /* A key that is taken although its row was not to be seen is answered like a policy. */
-static bool
-is_key_taken(const Change *change, const ErrorData *error)
+bool
+verdict_is_key_taken(const Change *change, const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && error->constraint_name &&
 		strcmp(error->constraint_name, sync_key_constraint(change->table)) == 0;
@@ -99,7 +99,12 @@ verdict_from_error(Change *change, const ErrorData *error)
 	const char *code = "rejected";
 	int			i;
 
-	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || is_key_taken(change, error))
+	if (error->sqlerrcode == SYNC_ERR_NOT_FOUND)
+	{
+		verdict_not_found(change);
+		return;
+	}
+	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || verdict_is_key_taken(change, error))
 	{
 		verdict_forbidden(change);
 		return;

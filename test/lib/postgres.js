@@ -54,7 +54,7 @@ export class Postgres {
     this.process = start(path.join(this.bin, 'postgres'), ['-D', path.join(this.directory, 'data')], { user: 'postgres', signal: 'INT' });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on('data', (text) => (this.log += text));
     await until('PostgreSQL accepts connections', async () => {
-      if (!isRunning(this.process)) throw new Error(`PostgreSQL did not start:\n${this.log}`);
+      if (!isRunning(this.process)) throw new Error(`PostgreSQL did not start:\n${this.log.slice(-4000)}`);
       try {
         const client = await this.connect('postgres', 'postgres');
         await client.end();

@@ -66,7 +66,7 @@ export class Streamer {
     return until('the streamer is ready', async () => {
       if (!isRunning(this.process)) {
         const { code, signal, error } = await this.process.exited;
-        throw new Error(`the streamer ended (${error?.message ?? signal ?? code}):\n${this.log}`);
+        throw new Error(`the streamer ended (${error?.message ?? signal ?? code})`);
       }
       try {
         return (await request(`${this.url}/readyz`)).status === 200;
@@ -74,7 +74,7 @@ export class Streamer {
         return false;
       }
     }, { every_ms: 30 }).catch((error) => {
-      throw new Error(`${error.message}\n${this.log}`);
+      throw new Error(`${error.message}\n${this.lastLog()}`);
     });
   }
 
@@ -103,7 +103,11 @@ export class Streamer {
     await this.launch(how);
   }
 
+  lastLog(characters = 2000) {
+    return this.log.slice(-characters);
+  }
+
   checkLog() {
-    if (SANITIZER.test(this.log)) throw new Error(`a sanitizer found something:\n${this.log.slice(-8000)}`);
+    if (SANITIZER.test(this.log)) throw new Error(`a sanitizer found something:\n${this.lastLog(8000)}`);
   }
 }

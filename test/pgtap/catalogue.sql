@@ -63,9 +63,9 @@ SELECT set_eq($$
     ARRAY['id', 'team', 'gone'], 'updates are looked at for tombstones when they touch key, scope or mark');
 
 -- The index: scope first, only ids of after enable
-SELECT has_index('public', 'tap_note', 'sync_tap_note_xid', '{team,sync_xid}'::name[]);
+SELECT has_index('public', 'tap_note', 'tap_note_team_sync_xid_idx', '{team,sync_xid}'::name[]);
 SELECT is(pg_get_expr(indpred, indrelid), format('(sync_xid > ''%s''::xid8)', s.enabled_xid), 'the index leaves out what was there before')
-FROM pg_index i, sync.synced_table s WHERE indexrelid = 'public.sync_tap_note_xid'::regclass AND s.relation = indrelid;
+FROM pg_index i, sync.synced_table s WHERE indexrelid = 'public.tap_note_team_sync_xid_idx'::regclass AND s.relation = indrelid;
 
 -- What is refused: tables of the extension itself, and one that is synced already
 SELECT throws_ok($$ SELECT sync.enable('sync.tombstone') $$, '55000');
@@ -75,7 +75,7 @@ SELECT throws_ok($$ SELECT sync.enable('public.tap_note') $$, '42710');
 SELECT sync.disable('public.tap_note');
 SELECT columns_are('public', 'tap_note', '{id,body,team,gone,changed,twice}'::name[]);
 SELECT triggers_are('public', 'tap_note', '{zzz_last,z after z}'::name[]);
-SELECT hasnt_index('public', 'tap_note', 'sync_tap_note_xid', 'the index is gone');
+SELECT hasnt_index('public', 'tap_note', 'tap_note_team_sync_xid_idx', 'the index is gone');
 SELECT is_empty('SELECT FROM sync.synced_table', 'nothing is synced');
 SELECT is_empty('SELECT FROM sync.tombstone', 'no tombstone is left');
 

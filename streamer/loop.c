@@ -20,11 +20,15 @@ struct loop
 {
 	struct lws_context *context;
 	struct lws_vhost *vhost;	/* of the descriptors; listens nowhere */
+	struct loop_watch *watches;
 };
 
 struct loop_watch
 {
+	struct loop *loop;
+	struct loop_watch *next;
 	struct lws *wsi;
+	bool	wants_output;	/* asked of the library before the next turn, not at once */
 	void	(*ready)(void *owner);
 	void   *owner;
 	bool	is_busy;		/* ready is running: free when it returns */
@@ -125,9 +129,16 @@ loop_free(struct loop *l)
 	free(l);
 }
 
+/* What is asked for from within the library's own output callback it forgets when that returns: so it is asked for here. */
 bool
 loop_turn(struct loop *l)
 {
+	for (struct loop_watch *w = l->watches; w != NULL; w = w->next)
+		if (w->wants_output && w->wsi != NULL)
+		{
+			w->wants_output = false;
+			lws_callback_on_writable(w->wsi);
+		}
 	return lws_service(l->context, 0) >= 0;
 }
 
@@ -149,7 +160,12 @@ loop_watch_new(struct loop *l, int fd, void (*ready_now)(void *owner), void *own
 	if (adopt.fd.filefd >= 0)
 		w->wsi = lws_adopt_descriptor_vhost_via_info(&adopt);
 	if (w->wsi != NULL)
+	{
+		w->loop = l;
+		w->next = l->watches;
+		l->watches = w;
 		return w;
+	}
 	log_event(LOG_LEVEL_ERROR, "watch_failed", "reason=\"%s\"", strerror(errno));
 	free(w);
 	return NULL;
@@ -158,8 +174,7 @@ loop_watch_new(struct loop *l, int fd, void (*ready_now)(void *owner), void *own
 void
 loop_watch_output(struct loop_watch *w)
 {
-	if (w->wsi != NULL)
-		lws_callback_on_writable(w->wsi);
+	w->wants_output = true;
 }
 
 void
@@ -174,8 +189,13 @@ loop_watch_input(struct loop_watch *w, bool wanted)
 void
 loop_watch_free(struct loop_watch *w)
 {
+	struct loop_watch **link;
+
 	if (w == NULL)
 		return;
+	for (link = &w->loop->watches; *link != w; link = &(*link)->next)
+		;
+	*link = w->next;
 	w->is_dead = true;
 	if (w->wsi != NULL)
 		lws_set_opaque_user_data(w->wsi, NULL);

@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "server.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -138,7 +137,6 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
 	if (message->len > s->options->max_frame && message->len > connection_frame_limit(s->connections, message->data, message->len))
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
-	fprintf(stderr,"rx len=%zu total=%zu first=%d final=%d rem=%zu\n", len, message->len, lws_is_first_fragment(socket->wsi), lws_is_final_fragment(socket->wsi), lws_remaining_packet_payload(socket->wsi));
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
 	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));

@@ -79,10 +79,10 @@ static void
 check_plugin(struct check *c, PGconn *conn)
 {
 	struct buffer text;
-	const char *setting = ask(conn, "SELECT coalesce(current_setting('output_plugin_libraries', true), '-')");
+	const char *setting = ask(conn, "SELECT current_setting('output_plugin_libraries', true)");
 
 	buffer_init(&text);
-	if (plugin_check(PQserverVersion(conn), strcmp(setting, "-") == 0 ? NULL : setting, "wal2json", &text) == PLUGIN_NOT_LISTED)
+	if (plugin_check(PQserverVersion(conn), setting[0] == '\0' ? NULL : setting, "wal2json", &text) == PLUGIN_NOT_LISTED)
 		wrong(c, "wal2json may not be loaded for decoding", text.data);
 	else
 		good(c, "wal2json may be loaded for decoding, if it is installed");

@@ -32,6 +32,8 @@ struct checkpoint
 	int64_t nonce;
 	int64_t asked_ms;
 	bool	is_answered;
+	bool	is_returned;		/* its message was decoded before its answer was read */
+	uint64_t returned_lsn;
 	struct snapshot snapshot;	/* owned */
 };
 
@@ -193,8 +195,15 @@ checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 
 	while (i < f->checkpoint_count && f->checkpoints[i].nonce != nonce)
 		i++;
-	if (i == f->checkpoint_count || !f->checkpoints[i].is_answered)
+	if (i == f->checkpoint_count)
 		return;			/* another streamer's, or one given up */
+	if (!f->checkpoints[i].is_answered)
+	{
+		/* The two come by different sockets: on a busy machine the message can be first. */
+		f->checkpoints[i].is_returned = true;
+		f->checkpoints[i].returned_lsn = lsn;
+		return;
+	}
 	while (i-- > 0)
 		drop_checkpoint(f, 0);
 	ring_checkpoint(&f->ring, &f->checkpoints[0].snapshot);
@@ -385,6 +394,8 @@ feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot)
 		memory_require(NULL);
 	if (f->state == FEED_ASKING_CHECKPOINT)
 		first_checkpoint(f, s);
+	else if (f->checkpoints[i].is_returned)
+		checkpoint_returned(f, nonce, f->checkpoints[i].returned_lsn);
 }
 
 void

@@ -19,7 +19,7 @@
 #include "text.h"
 #include "work.h"
 
-#define DISCARD_MAX ((size_t) 64 << 20)		/* a body that is refused is read up to this: hanging up would hide the answer */
+#define LINGER_S 3			/* after a refusal input is read on for so long: hanging up at once could hide the answer from the client */
 #define CHUNK 65536
 #define HEADERS_MAX 4096
 #define ORIGIN_MAX 256
@@ -46,6 +46,7 @@ struct http_exchange
 	struct token identity;			/* owned */
 	size_t	body_expected;
 	size_t	body_seen;
+	bool	must_close;				/* after the response: part of the request was not read */
 	struct buffer body;
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
@@ -107,8 +108,7 @@ static void
 respond(struct http_exchange *e, unsigned int status)
 {
 	e->status = status;
-	if (e->body_seen >= e->body_expected)
-		lws_callback_on_writable(e->wsi);
+	lws_callback_on_writable(e->wsi);
 }
 
 static void
@@ -159,6 +159,9 @@ send_headers(struct http_exchange *e)
 		return -1;
 	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", "2", &at, end))
 		return -1;
+	e->must_close = e->must_close || e->body_seen < e->body_expected;
+	if (e->must_close && !add_header(e, "connection:", "close", &at, end))
+		return -1;
 	if (lws_finalize_write_http_header(e->wsi, start, &at, end) != 0)
 		return -1;
 	e->has_sent_headers = true;
@@ -194,6 +197,11 @@ write_response(struct http *h, struct http_exchange **place)
 	if (e->sent < e->response.len)
 	{
 		lws_callback_on_writable(wsi);
+		return 0;
+	}
+	if (e->must_close)
+	{
+		lws_set_timeout(wsi, PENDING_TIMEOUT_HTTP_CONTENT, LINGER_S);
 		return 0;
 	}
 	free_exchange(h, place);
@@ -239,7 +247,7 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	respond(e, 200);
 }
 
-/* The body is complete: ask the database, unless the headers were refused already. */
+/* The body is complete: ask the database, unless the request has been refused before. */
 static void
 body_complete(struct http *h, struct http_exchange *e)
 {
@@ -247,17 +255,14 @@ body_complete(struct http *h, struct http_exchange *e)
 	struct json *doc;
 
 	e->body_seen = e->body_expected;
-	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
 	if (e->status != 0)
-	{
-		lws_callback_on_writable(e->wsi);
 		return;
-	}
+	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
 	doc = e->body.len > 0 && text_is_utf8(e->body.data, e->body.len) ? json_parse(e->body.data, e->body.len, BODY_VALUES_MAX) : NULL;
 	if (doc == NULL || json_type(json_root(doc)) != JSON_OBJECT)
 	{
 		json_free(doc);
-		respond_error(e, 400, "invalid_request", "the body is not a JSON object", NULL);
+		respond_error(e, 400, "bad_request", "the body is not a JSON object", NULL);
 		return;
 	}
 	works_prepare(&w, json_root(doc), NULL);
@@ -299,24 +304,33 @@ authenticate(struct http *h, struct http_exchange *e)
 	return token != NULL ? auth_verify(h->auth, &e->identity, token, strlen(token), time(NULL)) : "no access token was given";
 }
 
-static int
-begin_api(struct http *h, struct http_exchange *e)
+/* How long the body is. If that cannot be told the connection is closed after the answer: nobody knows where the next request would begin. */
+static bool
+measure_body(struct http_exchange *e)
 {
 	char	length[24];
 	uint64_t expected = 0;
-	const char *problem;
+	bool	is_clear = lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) <= 0;
 
 	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length));
-	if (!text_uint64(length, strlen(length), &expected) || expected > DISCARD_MAX)
-		return http_refuse(e->wsi, length[0] == '\0' ? 411 : 413) < 0 ? -1 : lws_http_transaction_completed(e->wsi);
+	if (lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
+		is_clear = is_clear && text_uint64(length, strlen(length), &expected) && expected < SIZE_MAX / 2;
 	e->body_expected = (size_t) expected;
+	e->must_close = !is_clear;
+	return is_clear;
+}
+
+static void
+begin_api(struct http *h, struct http_exchange *e)
+{
+	const char *problem;
+
 	if (!check_origin(h, e))
 		respond_error(e, 403, "forbidden", "this origin is not allowed", NULL);
 	else if ((problem = authenticate(h, e)) != NULL)
 		respond_error(e, 401, "unauthorized", problem, NULL);
 	else if (e->body_expected > h->options->max_body)
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
-	return 0;
 }
 
 static void
@@ -402,13 +416,18 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	struct http_exchange *e;
 
 	free_exchange(h, place);
-	if (is_get && strncmp(path, "/demo/", 6) == 0)
-		return serve_file(h, wsi, path + 6);
 	*place = e = new_exchange(h, wsi);
 	e->is_push = is_push;
-	if (is_post && (is_push || is_pull))
-		return begin_api(h, e);
-	if (is_options && (is_push || is_pull))
+	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
+		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
+	else if (is_get && strncmp(path, "/demo/", 6) == 0)
+	{
+		free_exchange(h, place);
+		return serve_file(h, wsi, path + 6);
+	}
+	else if (is_post && (is_push || is_pull))
+		begin_api(h, e);
+	else if (is_options && (is_push || is_pull))
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -424,17 +443,14 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	return 0;
 }
 
-static int
+static void
 take_body(struct http *h, struct http_exchange *e, const void *data, size_t len)
 {
-	if (e == NULL)
-		return 0;
 	e->body_seen += len;
 	if (e->status == 0 && e->body_seen > h->options->max_body)
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
 	if (e->status == 0)
 		buffer_put(&e->body, data, len);
-	return 0;
 }
 
 int
@@ -445,7 +461,9 @@ http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **e
 		case LWS_CALLBACK_HTTP:
 			return begin(h, wsi, exchange, in);
 		case LWS_CALLBACK_HTTP_BODY:
-			return take_body(h, *exchange, in, len);
+			if (*exchange != NULL)
+				take_body(h, *exchange, in, len);
+			return 0;
 		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 			if (*exchange != NULL)
 				body_complete(h, *exchange);

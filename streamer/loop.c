@@ -177,14 +177,6 @@ loop_watch_output(struct loop_watch *w)
 	w->wants_output = true;
 }
 
-void
-loop_watch_input(struct loop_watch *w, bool wanted)
-{
-	if (w->wsi != NULL)
-		lws_rx_flow_control(w->wsi, LWS_RXFLOW_REASON_USER_BOOL | LWS_RXFLOW_REASON_FLAG_PROCESS_NOW |
-							(wanted ? LWS_RXFLOW_REASON_APPLIES_ENABLE : LWS_RXFLOW_REASON_APPLIES_DISABLE));
-}
-
 /* Inside ready() the library still needs the wsi until its callback returns -1; elsewhere it is told to close it in its next turn. */
 void
 loop_watch_free(struct loop_watch *w)

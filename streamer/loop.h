@@ -16,10 +16,9 @@ void	loop_free(struct loop *l);		/* every watch and timer must be gone before */
 bool	loop_turn(struct loop *l);		/* waits for events and serves them; false: the loop is broken */
 struct lws_context *loop_context(struct loop *l);		/* for the server, which lives in the same loop */
 
-/* Watches a descriptor that its library keeps: the loop works on a dup() and closes only that. Starts wanting input. */
+/* Watches a descriptor that its library keeps: the loop works on a dup() and closes only that. ready is called while there is input. */
 struct loop_watch *loop_watch_new(struct loop *l, int fd, void (*ready)(void *owner), void *owner);	/* NULL: the reason was logged */
 void	loop_watch_output(struct loop_watch *w);		/* calls ready once when output is possible */
-void	loop_watch_input(struct loop_watch *w, bool wanted);
 void	loop_watch_free(struct loop_watch *w);		/* may be called from within ready; NULL is fine */
 
 /* A timer fires once for each time it is set. */

@@ -398,13 +398,21 @@ pg_flush(struct pg *p)
 
 	if (left < 0)
 		drop_with_error(p);
-	else if (left > 0)
+	else if (left > 0 && p->watch != NULL)
 		loop_watch_output(p->watch);
 }
 
+/* The library's own flow control did not take input up again reliably: so the watch goes, and comes anew. */
 void
 pg_read(struct pg *p, bool wanted)
 {
-	if (p->watch != NULL)
-		loop_watch_input(p->watch, wanted);
+	if (p->state != PG_UP)
+		return;
+	if (!wanted)
+	{
+		loop_watch_free(p->watch);
+		p->watch = NULL;
+	}
+	else if (!watch_socket(p))
+		drop_with_error(p);
 }

@@ -45,7 +45,7 @@ void	pg_drop(struct pg *p, const char *reason);		/* gives the connection up and 
 
 /* For the replication connection, which has its own protocol on the wire. */
 PGconn *pg_raw(struct pg *p);
-void	pg_flush(struct pg *p);			/* sends what waits, now or when the socket takes it */
+void	pg_flush(struct pg *p);			/* sends what waits, now or when the socket takes it (not while it is not read) */
 void	pg_read(struct pg *p, bool wanted);		/* input: whether to read at all */
 
 #endif

@@ -12,7 +12,7 @@ static const struct
 	const char *code;
 	bool	is_passing;
 } own_errors[] = {
-	{400, "invalid_request", false},
+	{400, "bad_request", false},
 	{401, "unauthorized", false},
 	{403, "forbidden", false},
 	{404, "not_found", false},

@@ -303,6 +303,7 @@ is_news(const struct session *s, const struct page *page, bool is_new_part)
 	return is_new_part || page->has_more || s->is_mid_round || s->queued == NULL || json_size(page->changes) > 0 || json_size(page->withdrawn) > 0 || json_size(page->reset) > 0;
 }
 
+/* `ready` announces a session part; it is in force with the batch behind it: with an older position it would claim rows still to come. */
 static void
 send_page(struct session *s, const struct page *page)
 {
@@ -315,14 +316,11 @@ send_page(struct session *s, const struct page *page)
 		s->part = memory_string(page->token);
 	}
 	if (is_first)
-	{
-		put_session_part(s, true);
 		set_state(s, SESSION_CATCHING_UP);
-	}
+	if (is_new_part)
+		put_session_part(s, is_first);
 	if (is_news(s, page, is_new_part))
 		put_page(s, page);
-	if (is_new_part && !is_first)
-		put_session_part(s, false);
 }
 
 static void

@@ -15,6 +15,7 @@ let secret;
 before(async () => {
   server = await Postgres.start();
   good = await server.createDatabase('good');
+  await good.sql('CREATE ROLE app NOLOGIN; GRANT app TO sync_query');
   await server.createDatabase('bare', { extension: false });
   secret = path.join(server.directory, 'secret');
   writeFileSync(secret, 'x'.repeat(40));

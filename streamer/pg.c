@@ -321,9 +321,9 @@ try_connect(void *owner)
 		"-c timezone=UTC -c datestyle=ISO -c intervalstyle=postgres -c extra_float_digits=1 -c bytea_output=hex", NULL,
 	};
 
-	if (p->state == PG_CONNECTING || p->state == PG_ADMITTING)
+	if (p->state != PG_WAITING)
 	{
-		pg_drop(p, "connecting took too long");
+		pg_drop(p, p->state == PG_UP ? "the socket cannot be watched" : "connecting took too long");
 		return;
 	}
 	p->state = PG_CONNECTING;
@@ -414,5 +414,5 @@ pg_read(struct pg *p, bool wanted)
 		p->watch = NULL;
 	}
 	else if (!watch_socket(p))
-		drop_with_error(p);
+		loop_timer_set(p->timer, 0);		/* not at once: the caller is in the middle of something */
 }

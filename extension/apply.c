@@ -1,8 +1,7 @@
 /*
  * apply.c - one pushed change meets the row: base check, last-write-wins, and the write under the caller's rights.
  *
- * Rows are read and locked as the table's owner, so that hidden ones can be told from absent ones here and answered alike;
- * every write runs as the caller.
+ * Every write runs as the caller.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -11,314 +10,11 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
-
-typedef struct PushPlan
-{
-	char	   *sql;
-	SPIPlanPtr	plan;
-} PushPlan;
-
-/* A row as it stands, or none. */
-typedef struct Row
-{
-	HeapTuple	tuple;			/* NULL: absent */
-	TupleDesc	desc;
-} Row;
-
-/* Plans live as long as the push: a batch writes the same few tables over and over. */
-static SPIPlanPtr
-plan_for(Push *push, const char *sql, int nargs, Oid *types)
-{
-	ListCell   *lc;
-	PushPlan   *entry;
-	MemoryContext before;
-
-	foreach(lc, push->plans)
-		if (strcmp(((PushPlan *) lfirst(lc))->sql, sql) == 0)
-			return ((PushPlan *) lfirst(lc))->plan;
-	before = MemoryContextSwitchTo(push->context);
-	entry = palloc(sizeof(PushPlan));
-	entry->sql = pstrdup(sql);
-	entry->plan = SPI_prepare(sql, nargs, types);
-	if (entry->plan == NULL)
-		elog(ERROR, "could not prepare \"%s\"", sql);
-	push->plans = lappend(push->plans, entry);
-	MemoryContextSwitchTo(before);
-	return entry->plan;
-}
-
-/* ---- values ---- */
-
-static char *
-json_text_of(JsonbValue *v)
-{
-	Jsonb	   *json = JsonbValueToJsonb(v);
-
-	return JsonbToCString(NULL, &json->root, VARSIZE(json));
-}
-
-/* Base64 strings inside an array of bytea become the hex text that its input function takes. */
-static Jsonb *
-hex_from_base64(JsonbValue *v)
-{
-	SyncColumn	element = {.name = "element", .type = BYTEAOID, .kind = 'y'};
-	JsonbIterator *it = JsonbIteratorInit(v->val.binary.data);
-	JsonbParseState *state = NULL;
-	JsonbIteratorToken token;
-	JsonbValue	item;
-	JsonbValue *result = NULL;
-
-	while ((token = JsonbIteratorNext(&it, &item, false)) != WJB_DONE)
-	{
-		if (token == WJB_ELEM && item.type == jbvString)
-		{
-			bytea	   *bytes = DatumGetByteaPP(sync_parse_text(&element, sync_json_text(&item)));
-			int			len = VARSIZE_ANY_EXHDR(bytes);
-
-			item.val.string.val = palloc(2 + 2 * len);
-			memcpy(item.val.string.val, "\\x", 2);
-			item.val.string.len = 2 + (int) hex_encode(VARDATA_ANY(bytes), len, item.val.string.val + 2);
-		}
-		result = pushJsonbValue(&state, token, token == WJB_ELEM || token == WJB_KEY || token == WJB_VALUE ? &item : NULL);
-	}
-	return JsonbValueToJsonb(result);
-}
-
-/* Arrays and composites: PostgreSQL's own reader, by way of the table's row type. */
-static Datum
-nested_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
-{
-	Oid			types[] = {JSONBOID};
-	StringInfoData object;
-	Datum		values[1];
-	int16		len;
-	bool		byval;
-
-	initStringInfo(&object);
-	appendStringInfoChar(&object, '{');
-	sync_render_string(&object, column->name, strlen(column->name));
-	if (get_element_type(sync_base_type(column->type)) == BYTEAOID)
-	{
-		Jsonb	   *hex = hex_from_base64(v);
-
-		appendStringInfo(&object, ":%s}", JsonbToCString(NULL, &hex->root, VARSIZE(hex)));
-	}
-	else
-		appendStringInfo(&object, ":%s}", json_text_of(v));
-	values[0] = DirectFunctionCall1(jsonb_in, CStringGetDatum(object.data));
-	SPI_execute_plan(plan_for(push, psprintf("SELECT (pg_catalog.jsonb_populate_record(NULL::%s, $1)).%s", table->sql_name,
-											 quote_identifier(column->name)), 1, types), values, NULL, false, 1);
-	values[0] = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
-	get_typlenbyval(column->type, &len, &byval);
-	return *isnull ? (Datum) 0 : datumCopy(values[0], byval, len);
-}
-
-/* A JSON value as the column's type reads it; raises the type's own error. */
-static Datum
-value_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
-{
-	char	   *text;
-
-	*isnull = v->type == jbvNull;
-	if (*isnull)
-		return (Datum) 0;
-	if (column->kind == 'j')
-		return sync_parse_text(column, json_text_of(v));
-	if (column->kind == 'x' && v->type == jbvBinary)
-		return nested_from_json(push, table, column, v, isnull);
-	text = sync_json_text(v);
-	if (text == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-				 errmsg("column \"%s\" does not take an object or array", column->name)));
-	return sync_parse_text(column, text);
-}
-
-/* Columns that the database alone sets: clients may send them back with a row, and they are passed over. */
-static bool
-is_server_column(const SyncTable *table, int column)
-{
-	return table->columns[column].is_generated || column == table->updated_at || column == table->deleted_at;
-}
-
-/* Reads "data" or "base" as fields in column order. Names were checked when the request was read. */
-static Field *
-read_fields(Push *push, const SyncTable *table, JsonbContainer *object, int *n)
-{
-	Field	   *fields = palloc(sizeof(Field) * table->ncolumns);
-	int			i;
-
-	*n = 0;
-	for (i = 0; object && i < table->ncolumns; i++)
-	{
-		JsonbValue *v;
-
-		if (is_server_column(table, i))
-			continue;
-		v = sync_json_get(object, table->columns[i].name);
-		if (v == NULL)
-			continue;
-		fields[*n].column = i;
-		fields[*n].value = value_from_json(push, table, &table->columns[i], v, &fields[*n].isnull);
-		(*n)++;
-	}
-	return fields;
-}
-
-static bool
-is_equal(const SyncTable *table, const Field *field, const Row *row)
-{
-	const SyncColumn *column = &table->columns[field->column];
-	bool		isnull;
-	Datum		value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
-	int16		len;
-	bool		byval;
-
-	if (isnull || field->isnull)
-		return isnull && field->isnull;
-	get_typlenbyval(column->type, &len, &byval);
-	return datum_image_eq(value, field->value, byval, len);
-}
-
-static bool
-all_equal(const SyncTable *table, const Field *fields, int n, const Row *row)
-{
-	int			i;
-
-	for (i = 0; i < n; i++)
-		if (!is_equal(table, &fields[i], row))
-			return false;
-	return true;
-}
-
-/* ---- rows ---- */
-
-static Row
-read_row(Push *push, const SyncTable *table, const Datum *keys, const char *suffix)
-{
-	StringInfoData sql;
-	Oid			types[INDEX_MAX_KEYS];
-	SyncRole	saved;
-	Row			row = {NULL, NULL};
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	sync_put_all_columns(&sql, table);
-	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
-	sync_put_key(&sql, table, 1, types);
-	appendStringInfoString(&sql, suffix);
-	sync_become(&saved, sync_table_owner(table));
-	SPI_execute_plan(plan_for(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
-	sync_become_back(&saved);
-	if (SPI_processed == 1)
-	{
-		row.tuple = SPI_tuptable->vals[0];
-		row.desc = SPI_tuptable->tupdesc;
-	}
-	return row;
-}
-
-/* Asks as the caller, where policies could say no. */
-static bool
-may_see(Push *push, const SyncTable *table, const Datum *keys)
-{
-	StringInfoData sql;
-	Oid			types[INDEX_MAX_KEYS];
-
-	if (check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
-		return true;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT 1 FROM ONLY %s t WHERE ", table->sql_name);
-	sync_put_key(&sql, table, 1, types);
-	SPI_execute_plan(plan_for(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
-	return SPI_processed == 1;
-}
-
-static const SyncScope *
-held_scope(Push *push, const SyncTable *table)
-{
-	ListCell   *lc;
-	MemoryContext before;
-	SyncScope  *scope;
-
-	foreach(lc, push->scopes)
-		if (((SyncScope *) lfirst(lc))->id == table->scope_id)
-			return lfirst(lc);
-	before = MemoryContextSwitchTo(push->context);
-	scope = sync_scope_held(table->scope_id);
-	push->scopes = lappend(push->scopes, scope);
-	MemoryContextSwitchTo(before);
-	return scope;
-}
-
-static bool
-holds_scope_of(Push *push, const SyncTable *table, const Row *row)
-{
-	const SyncColumn *column;
-	bool		isnull;
-	Datum		value;
-
-	if (table->scope_column < 0)
-		return true;
-	column = &table->columns[table->scope_column];
-	value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
-	return !isnull && sync_scope_has(held_scope(push, table), sync_value_text(column, value));
-}
-
-static bool
-is_marked(const SyncTable *table, const Row *row)
-{
-	bool		isnull;
-
-	if (table->deleted_at < 0)
-		return false;
-	heap_getattr(row->tuple, table->columns[table->deleted_at].attnum, row->desc, &isnull);
-	return !isnull;
-}
-
-static int64
-row_version(const SyncTable *table, const Row *row)
-{
-	bool		isnull;
-
-	return DatumGetInt64(heap_getattr(row->tuple, table->version_att, row->desc, &isnull));
-}
-
-/* The version of a deletion that the caller may know of; 0: none. */
-static int64
-seen_deletion(Push *push, const Change *change)
-{
-	static const char sql[] =
-		"SELECT version, scope_value FROM sync.tombstone WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 "
-		"ORDER BY version DESC LIMIT 1";
-	Oid			types[] = {INT4OID, TEXTOID};
-	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
-	SyncRole	saved;
-	int64		version;
-	char	   *scope;
-
-	sync_become_extension(&saved);
-	SPI_execute_plan(plan_for(push, sql, 2, types), values, NULL, false, 1);
-	sync_become_back(&saved);
-	if (SPI_processed == 0)
-		return 0;
-	version = strtoll(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
-	scope = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	if (change->table->scope_column >= 0 && !sync_scope_has(held_scope(push, change->table), scope))
-		return 0;
-	return version;
-}
-
-/* ---- deciding ---- */
 
 static char *
 latest_key(const Change *change)
@@ -380,8 +76,8 @@ base_holds(Push *push, const Change *change, const Row *row)
 		return true;
 	if (change->base == NULL)
 		return false;
-	fields = read_fields(push, change->table, change->base, &n);
-	return n > 0 && all_equal(change->table, fields, n, row);
+	fields = value_read_fields(push, change->table, change->base, &n);
+	return n > 0 && value_all_equal(change->table, fields, n, row);
 }
 
 /*
@@ -418,7 +114,7 @@ write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, 
 	push->stamp.soft_deletes = 0;
 	push->stamp.entity_id = NULL;
 	sync_push_stamp = &push->stamp;
-	SPI_execute_plan(plan_for(push, sql, n, types), values, nulls, false, 0);
+	SPI_execute_plan(push_plan(push, sql, n, types), values, nulls, false, 0);
 	touched = SPI_processed;
 	sync_push_stamp = NULL;
 	return touched + push->stamp.soft_deletes;
@@ -481,8 +177,8 @@ check_references(Push *push, const SyncTable *table, const Row *row)
 
 		if (other == NULL || (other->scope_column < 0 && !other->has_policies) || !referenced_key(table, other, fk, row, keys))
 			continue;
-		target = read_row(push, other, keys, "");
-		if (target.tuple == NULL || (holds_scope_of(push, other, &target) && may_see(push, other, keys)))
+		target = row_read(push, other, keys, "");
+		if (target.tuple == NULL || (row_in_held_scope(push, other, &target) && row_may_see(push, other, keys)))
 			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
@@ -495,7 +191,7 @@ check_references(Push *push, const SyncTable *table, const Row *row)
 static void
 report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
 {
-	Row			row = read_row(push, change->table, keys, "");
+	Row			row = row_read(push, change->table, keys, "");
 	Bitmapset  *readable;
 	StringInfoData data;
 	bool		all;
@@ -506,14 +202,14 @@ report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
 		verdict_success(change, outcome, 0);
 		return;
 	}
-	if (!holds_scope_of(push, change->table, &row))
+	if (!row_in_held_scope(push, change->table, &row))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the row's scope value is not held by the caller")));
 	check_references(push, change->table, &row);
 	verdict_success(change, outcome, row_version(change->table, &row));
 	readable = sync_readable_columns(change->table, &all);
-	if (readable == NULL || !may_see(push, change->table, keys))
+	if (readable == NULL || !row_may_see(push, change->table, keys))
 		return;
 	initStringInfo(&data);
 	sync_render_data(&data, change->table, row.tuple, row.desc, readable);
@@ -636,7 +332,7 @@ merge_into(Push *push, Change *change, const Row *row, const Datum *keys, Field 
 {
 	bool		is_based;
 
-	if (n == 0 || all_equal(change->table, fields, n, row))
+	if (n == 0 || value_all_equal(change->table, fields, n, row))
 	{
 		report_row(push, change, keys, "noop");
 		return;
@@ -658,7 +354,7 @@ apply_create(Push *push, Change *change, const Datum *keys)
 {
 	SyncTable  *table = change->table;
 	int			n;
-	Field	   *fields = read_fields(push, table, change->data, &n);
+	Field	   *fields = value_read_fields(push, table, change->data, &n);
 	Row			row;
 
 	if (keys == NULL)
@@ -672,12 +368,12 @@ apply_create(Push *push, Change *change, const Datum *keys)
 		return;
 	}
 	complete_key(table, keys, fields, &n);
-	row = read_row(push, table, keys, " FOR NO KEY UPDATE");
+	row = row_read(push, table, keys, " FOR NO KEY UPDATE");
 	if (row.tuple == NULL)
 		insert_row(push, change, fields, n);
-	else if (!holds_scope_of(push, table, &row) || !may_see(push, table, keys))
+	else if (!row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys))
 		verdict_forbidden(change);
-	else if (is_marked(table, &row))
+	else if (row_is_marked(table, &row))
 		verdict_conflict(push, change, "delete", false, NULL, NULL, row_version(table, &row));
 	else
 		merge_into(push, change, &row, keys, fields, n);
@@ -688,11 +384,11 @@ apply_update(Push *push, Change *change, const Datum *keys)
 {
 	SyncTable  *table = change->table;
 	int			n;
-	Field	   *fields = read_fields(push, table, change->data, &n);
-	Row			row = read_row(push, table, keys, " FOR NO KEY UPDATE");
+	Field	   *fields = value_read_fields(push, table, change->data, &n);
+	Row			row = row_read(push, table, keys, " FOR NO KEY UPDATE");
 	int64		deletion;
 
-	if (row.tuple && holds_scope_of(push, table, &row) && !is_marked(table, &row) && may_see(push, table, keys))
+	if (row.tuple && row_in_held_scope(push, table, &row) && !row_is_marked(table, &row) && row_may_see(push, table, keys))
 	{
 		if (names_other_key(table, keys, fields, n))
 			verdict_error(change, "key_mismatch", "data names another key than entity_id",
@@ -701,7 +397,7 @@ apply_update(Push *push, Change *change, const Datum *keys)
 			merge_into(push, change, &row, keys, fields, n);
 		return;
 	}
-	deletion = row.tuple && !is_marked(table, &row) ? 0 : seen_deletion(push, change);
+	deletion = row.tuple && !row_is_marked(table, &row) ? 0 : row_seen_deletion(push, change);
 	if (deletion > 0)
 		verdict_conflict(push, change, "delete", false, NULL, NULL, deletion);
 	else
@@ -731,15 +427,15 @@ static void
 apply_delete(Push *push, Change *change, const Datum *keys)
 {
 	SyncTable  *table = change->table;
-	Row			row = read_row(push, table, keys, " FOR UPDATE");
+	Row			row = row_read(push, table, keys, " FOR UPDATE");
 	int64		deletion;
 
-	if (row.tuple && holds_scope_of(push, table, &row) && !is_marked(table, &row) && may_see(push, table, keys))
+	if (row.tuple && row_in_held_scope(push, table, &row) && !row_is_marked(table, &row) && row_may_see(push, table, keys))
 	{
 		delete_row(push, change, &row, keys);
 		return;
 	}
-	deletion = row.tuple && !is_marked(table, &row) ? 0 : seen_deletion(push, change);
+	deletion = row.tuple && !row_is_marked(table, &row) ? 0 : row_seen_deletion(push, change);
 	if (deletion > 0)
 		verdict_success(change, "noop", deletion);
 	else
@@ -785,24 +481,4 @@ apply_change(Push *push, Change *change)
 	else
 		apply_delete(push, change, keys);
 	change->result_id = change->entity_id;
-}
-
-char *
-apply_read_again(Push *push, SyncTable *table, const char *entity_id)
-{
-	Datum		keys[INDEX_MAX_KEYS];
-	Bitmapset  *readable;
-	StringInfoData data;
-	bool		all;
-	Row			row;
-
-	readable = sync_readable_columns(table, &all);
-	if (readable == NULL || !sync_parse_entity_id(table, entity_id, keys))
-		return NULL;
-	row = read_row(push, table, keys, "");
-	if (row.tuple == NULL || is_marked(table, &row) || !holds_scope_of(push, table, &row) || !may_see(push, table, keys))
-		return NULL;
-	initStringInfo(&data);
-	sync_render_data(&data, table, row.tuple, row.desc, readable);
-	return data.data;
 }

@@ -86,6 +86,28 @@ typedef struct TextEntry
 	int			index;			/* into changes */
 } TextEntry;
 
+/* A row as it stands, or none. */
+typedef struct Row
+{
+	HeapTuple	tuple;			/* NULL: absent */
+	TupleDesc	desc;
+} Row;
+
+/* value.c: raises the type's own error; columns that the database alone sets are passed over */
+extern Field *value_read_fields(Push *push, const SyncTable *table, JsonbContainer *object, int *n);
+extern bool value_all_equal(const SyncTable *table, const Field *fields, int n, const Row *row);
+
+/* row.c */
+extern SPIPlanPtr push_plan(Push *push, const char *sql, int nargs, Oid *types);
+extern Row	row_read(Push *push, const SyncTable *table, const Datum *keys, const char *suffix);	/* suffix: a locking clause, or "" */
+extern bool row_may_see(Push *push, const SyncTable *table, const Datum *keys);
+extern const SyncScope *row_scope_held(Push *push, const SyncTable *table);
+extern bool row_in_held_scope(Push *push, const SyncTable *table, const Row *row);
+extern bool row_is_marked(const SyncTable *table, const Row *row);
+extern int64 row_version(const SyncTable *table, const Row *row);
+extern char *row_read_again(Push *push, SyncTable *table, const char *entity_id);	/* row as JSON under today's rights, or NULL */
+extern int64 row_seen_deletion(Push *push, const Change *change);	/* version of a deletion the caller may know of; 0: none */
+
 /* read_change.c: reads members and privileges; the time apart, because a malformed one raises */
 extern void change_read(const Push *push, Change *change, const JsonbValue *v);
 extern void change_read_timestamp(const Push *push, Change *change);
@@ -113,6 +135,5 @@ extern void verdict_put_stored(StringInfo out, const Change *change);	/* what th
 
 /* apply.c: decides and writes one change; errors of the database are raised */
 extern void apply_change(Push *push, Change *change);
-extern char *apply_read_again(Push *push, SyncTable *table, const char *entity_id);	/* row as JSON under today's rights, or NULL */
 
 #endif

@@ -25,7 +25,7 @@ use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, char
 	change->status = strstr(answer, "\"status\":\"success\"") == answer + 1 ? "success" : "other";
 	change->entity_id = entity_id;
 	if (table_id && entity_id && change->table && change->table->id == atoi(table_id))
-		change->data_now = apply_read_again(push, change->table, entity_id);
+		change->data_now = row_read_again(push, change->table, entity_id);
 }
 
 static char **

@@ -1,0 +1,176 @@
+/*
+ * row.c - rows as a push meets them: read and locked as the table's owner, so that hidden ones can be told from absent ones here and
+ * answered alike.
+ *
+ * SPDX-License-Identifier: PostgreSQL
+ */
+#include "change.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/rls.h"
+
+typedef struct PushPlan
+{
+	char	   *sql;
+	SPIPlanPtr	plan;
+} PushPlan;
+
+/* Plans live as long as the push: a batch writes the same few tables over and over. */
+SPIPlanPtr
+push_plan(Push *push, const char *sql, int nargs, Oid *types)
+{
+	ListCell   *lc;
+	PushPlan   *entry;
+	MemoryContext before;
+
+	foreach(lc, push->plans)
+		if (strcmp(((PushPlan *) lfirst(lc))->sql, sql) == 0)
+			return ((PushPlan *) lfirst(lc))->plan;
+	before = MemoryContextSwitchTo(push->context);
+	entry = palloc(sizeof(PushPlan));
+	entry->sql = pstrdup(sql);
+	entry->plan = SPI_prepare(sql, nargs, types);
+	if (entry->plan == NULL)
+		elog(ERROR, "could not prepare \"%s\"", sql);
+	push->plans = lappend(push->plans, entry);
+	MemoryContextSwitchTo(before);
+	return entry->plan;
+}
+
+Row
+row_read(Push *push, const SyncTable *table, const Datum *keys, const char *suffix)
+{
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+	SyncRole	saved;
+	Row			row = {NULL, NULL};
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	sync_put_all_columns(&sql, table);
+	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	appendStringInfoString(&sql, suffix);
+	sync_become(&saved, sync_table_owner(table));
+	SPI_execute_plan(push_plan(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 1)
+	{
+		row.tuple = SPI_tuptable->vals[0];
+		row.desc = SPI_tuptable->tupdesc;
+	}
+	return row;
+}
+
+/* Asks as the caller, where policies could say no. */
+bool
+row_may_see(Push *push, const SyncTable *table, const Datum *keys)
+{
+	StringInfoData sql;
+	Oid			types[INDEX_MAX_KEYS];
+
+	if (check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
+		return true;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT 1 FROM ONLY %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	SPI_execute_plan(push_plan(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
+	return SPI_processed == 1;
+}
+
+const SyncScope *
+row_scope_held(Push *push, const SyncTable *table)
+{
+	ListCell   *lc;
+	MemoryContext before;
+	SyncScope  *scope;
+
+	foreach(lc, push->scopes)
+		if (((SyncScope *) lfirst(lc))->id == table->scope_id)
+			return lfirst(lc);
+	before = MemoryContextSwitchTo(push->context);
+	scope = sync_scope_held(table->scope_id);
+	push->scopes = lappend(push->scopes, scope);
+	MemoryContextSwitchTo(before);
+	return scope;
+}
+
+bool
+row_in_held_scope(Push *push, const SyncTable *table, const Row *row)
+{
+	const SyncColumn *column;
+	bool		isnull;
+	Datum		value;
+
+	if (table->scope_column < 0)
+		return true;
+	column = &table->columns[table->scope_column];
+	value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
+	return !isnull && sync_scope_has(row_scope_held(push, table), sync_value_text(column, value));
+}
+
+bool
+row_is_marked(const SyncTable *table, const Row *row)
+{
+	bool		isnull;
+
+	if (table->deleted_at < 0)
+		return false;
+	heap_getattr(row->tuple, table->columns[table->deleted_at].attnum, row->desc, &isnull);
+	return !isnull;
+}
+
+int64
+row_version(const SyncTable *table, const Row *row)
+{
+	bool		isnull;
+
+	return DatumGetInt64(heap_getattr(row->tuple, table->version_att, row->desc, &isnull));
+}
+
+/* The version of a deletion that the caller may know of; 0: none. */
+int64
+row_seen_deletion(Push *push, const Change *change)
+{
+	static const char sql[] =
+		"SELECT version, scope_value FROM sync.tombstone WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 "
+		"ORDER BY version DESC LIMIT 1";
+	Oid			types[] = {INT4OID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
+	SyncRole	saved;
+	int64		version;
+	char	   *scope;
+
+	sync_become_extension(&saved);
+	SPI_execute_plan(push_plan(push, sql, 2, types), values, NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 0)
+		return 0;
+	version = strtoll(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
+	scope = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	if (change->table->scope_column >= 0 && !sync_scope_has(row_scope_held(push, change->table), scope))
+		return 0;
+	return version;
+}
+
+char *
+row_read_again(Push *push, SyncTable *table, const char *entity_id)
+{
+	Datum		keys[INDEX_MAX_KEYS];
+	Bitmapset  *readable;
+	StringInfoData data;
+	bool		all;
+	Row			row;
+
+	readable = sync_readable_columns(table, &all);
+	if (readable == NULL || !sync_parse_entity_id(table, entity_id, keys))
+		return NULL;
+	row = row_read(push, table, keys, "");
+	if (row.tuple == NULL || row_is_marked(table, &row) || !row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys))
+		return NULL;
+	initStringInfo(&data);
+	sync_render_data(&data, table, row.tuple, row.desc, readable);
+	return data.data;
+}

@@ -186,12 +186,15 @@ BEGIN
     END IF;
     FOREACH entry IN ARRAY create_scope.watch LOOP
         parts := pg_catalog.parse_ident(entry);
-        IF array_length(parts, 1) < 2 OR NOT EXISTS (
+        IF array_length(parts, 1) = 2 THEN
+            parts := 'public'::text || parts;
+        END IF;
+        IF array_length(parts, 1) <> 3 OR NOT EXISTS (
             SELECT FROM pg_attribute a
             WHERE a.attrelid = to_regclass(array_to_string(ARRAY(SELECT quote_ident(p) FROM unnest(parts[:array_length(parts, 1) - 1]) p), '.'))
               AND a.attname = parts[array_length(parts, 1)] AND a.attnum > 0 AND NOT a.attisdropped) THEN
             RAISE EXCEPTION 'watch entry "%" names no column', entry
-                USING ERRCODE = 'undefined_column', HINT = 'Write schema.table.column, the column that names the user concerned.';
+                USING ERRCODE = 'undefined_column', HINT = 'Write table.column, or schema.table.column outside public: the column that names the user concerned.';
         END IF;
     END LOOP;
     INSERT INTO sync.scope (name, members, watch) VALUES (create_scope.name, create_scope.members, create_scope.watch);
@@ -199,7 +202,7 @@ END
 $$;
 COMMENT ON FUNCTION sync.create_scope(text, text, text[]) IS
 'Declares a scope. members: a query of one column, run as the caller, of the values the caller holds (name its tables with their schema).
-watch: schema.table.column entries; a change there makes connected clients'' scopes be read again.';
+watch: table.column entries (schema.table.column outside public); a change there makes connected clients'' scopes be read again.';
 
 -- Refuses what cannot be synced, each with its reason.
 CREATE FUNCTION sync.check_relation(relation regclass) RETURNS void

@@ -93,7 +93,7 @@ export class Pane {
   }
 
   #verdict({ edit, verdict, before }) {
-    const title = quoted(edit.data?.title ?? verdict.data?.title ?? before?.title);
+    const title = quoted(edit.data?.title ?? verdict.data?.title ?? before?.title ?? edit.title);
     if (verdict.status === 'success') return this.#log(`You ${DONE[edit.operation]} ${title}`);
     let text;
     if (verdict.status === 'conflict') {

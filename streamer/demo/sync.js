@@ -153,6 +153,7 @@ export class SyncClient {
       entity_id: id,
       data,
       timestamp,
+      title: known?.data.title, // for the page, not sent
       ...(known ? { local_version: known.version } : {}),
       ...(operation === 'update' ? { base: this.#base(id, data) } : {}),
     };
@@ -174,7 +175,7 @@ export class SyncClient {
     const { channel } = this;
     const batch = [...this.queue];
     for (const edit of batch) edit.inFlight = true;
-    const changes = batch.map(({ inFlight, base, ...edit }) => ({ entity_type: 'note', ...edit, ...(base && Object.keys(base).length ? { base } : {}) }));
+    const changes = batch.map(({ inFlight, title, base, ...edit }) => ({ entity_type: 'note', ...edit, ...(base && Object.keys(base).length ? { base } : {}) }));
     channel.push('push', { device_id: this.device, changes })
       .receive('ok', ({ processed }) => this.channel === channel && this.#answered(batch, processed))
       .receive('error', ({ reason }) => this.channel === channel && this.#failed(reason))

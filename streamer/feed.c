@@ -7,14 +7,12 @@
 #include <string.h>
 
 #include "arrivals.h"
-#include "chance.h"
+#include "checkpoints.h"
+#include "decoder.h"
 #include "log.h"
 #include "memory.h"
 #include "ring.h"
 
-#define CHECKPOINT_BUSY_MS 250
-#define CHECKPOINT_IDLE_MS 10000
-#define CHECKPOINTS_MAX 8			/* answered, but not come back through the slot */
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
 #define RETRY_MS 200
 
@@ -25,16 +23,6 @@ enum feed_state
 	FEED_ASKING_CHECKPOINT,	/* the one that suspects come from */
 	FEED_FILLING,			/* decoding; that checkpoint has not come back yet */
 	FEED_READY,
-};
-
-struct checkpoint
-{
-	int64_t nonce;
-	int64_t asked_ms;
-	bool	is_answered;
-	bool	is_returned;		/* its message was decoded before its answer was read */
-	uint64_t returned_lsn;
-	struct snapshot snapshot;	/* owned */
 };
 
 struct feed
@@ -50,16 +38,12 @@ struct feed
 	int		tables_stale;		/* of these, answers to an earlier slot's questions */
 	int64_t now_ms;
 
-	struct checkpoint checkpoints[CHECKPOINTS_MAX];		/* oldest first */
-	int		checkpoint_count;
-	int64_t checkpoint_asked_ms;
-	int64_t wanted_ms;			/* since when a checkpoint has been wanted that has not returned; 0: none */
-	bool	is_dirty;			/* transactions since the last checkpoint was asked for */
+	struct checkpoints checkpoints;
 	uint64_t *suspects;			/* ids that may commit without ever being decoded */
 	size_t	suspect_count;
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
-	struct transaction *building;	/* between begin and commit */
+	struct decoder decoder;
 	struct arrivals *arrivals;
 	struct ring ring;
 	struct cursor *cursor;
@@ -75,24 +59,9 @@ set_state(struct feed *f, enum feed_state state)
 }
 
 static void
-drop_checkpoint(struct feed *f, int i)
-{
-	snapshot_free(&f->checkpoints[i].snapshot);
-	f->checkpoint_count--;
-	memmove(&f->checkpoints[i], &f->checkpoints[i + 1], (size_t) (f->checkpoint_count - i) * sizeof(f->checkpoints[0]));
-}
-
-static void
 ask_checkpoint(struct feed *f)
 {
-	struct checkpoint *c = &f->checkpoints[f->checkpoint_count++];
-
-	*c = (struct checkpoint){.nonce = (int64_t) (chance_bits() >> 1 | 1), .asked_ms = f->now_ms};
-	f->checkpoint_asked_ms = f->now_ms;
-	if (f->wanted_ms == 0)
-		f->wanted_ms = f->now_ms;
-	f->is_dirty = false;
-	f->calls.ask_checkpoint(f->owner, c->nonce);
+	f->calls.ask_checkpoint(f->owner, checkpoints_ask(&f->checkpoints, f->now_ms));
 }
 
 static void
@@ -191,36 +160,26 @@ static void
 checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 {
 	struct feed *f = owner;
-	int		i = 0;
+	struct snapshot s;
 
-	while (i < f->checkpoint_count && f->checkpoints[i].nonce != nonce)
-		i++;
-	if (i == f->checkpoint_count)
-		return;			/* another streamer's, or one given up */
-	if (!f->checkpoints[i].is_answered)
-	{
-		/* The two come by different sockets: on a busy machine the message can be first. */
-		f->checkpoints[i].is_returned = true;
-		f->checkpoints[i].returned_lsn = lsn;
+	if (!checkpoints_return(&f->checkpoints, nonce, lsn, &s))
 		return;
-	}
-	while (i-- > 0)
-		drop_checkpoint(f, 0);
-	ring_checkpoint(&f->ring, &f->checkpoints[0].snapshot);
-	set_cursor(f, &f->checkpoints[0].snapshot, lsn > f->commit_lsn ? lsn : f->commit_lsn);
-	if (suspects_escaped(f, &f->checkpoints[0].snapshot))
+	ring_checkpoint(&f->ring, &s);
+	if (suspects_escaped(f, &s))
 	{
+		/* before the cursor moves: it will claim what those who are live now never got */
 		ring_forget(&f->ring);
 		f->calls.resync(f->owner, "a transaction older than the slot has ended");
 	}
-	drop_checkpoint(f, 0);
-	f->wanted_ms = f->checkpoint_count > 0 ? f->checkpoints[0].asked_ms : 0;
-	if (f->state == FEED_READY && (!f->is_stalled || (f->wanted_ms != 0 && f->now_ms - f->wanted_ms > STALLED_MS / 2)))
-		return;
+	set_cursor(f, &s, lsn > f->commit_lsn ? lsn : f->commit_lsn);
+	snapshot_free(&s);
 	if (f->state == FEED_FILLING)
 		ring_forget(&f->ring);
-	set_state(f, FEED_READY);
-	f->calls.ready(f->owner);
+	if (f->state == FEED_FILLING || (f->is_stalled && !checkpoints_are_late(&f->checkpoints, f->now_ms, STALLED_MS / 2)))
+	{
+		set_state(f, FEED_READY);
+		f->calls.ready(f->owner);
+	}
 }
 
 struct feed *
@@ -233,6 +192,7 @@ feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
 	f->calls = *calls;
 	f->owner = owner;
 	ring_init(&f->ring, ring_size);
+	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
 	return f;
 }
@@ -240,15 +200,12 @@ feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
 static void
 clear(struct feed *f)
 {
-	while (f->checkpoint_count > 0)
-		drop_checkpoint(f, 0);
+	checkpoints_clear(&f->checkpoints);
 	free(f->suspects);
 	f->suspects = NULL;
 	f->suspect_count = 0;
-	f->wanted_ms = 0;
 	snapshot_free(&f->newest);
-	transaction_release(f->building);
-	f->building = NULL;
+	decoder_clear(&f->decoder);
 	arrivals_clear(f->arrivals);
 	ring_clear(&f->ring);
 	cursor_release(f->cursor);
@@ -374,28 +331,18 @@ first_checkpoint(struct feed *f, const struct snapshot *s)
 void
 feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot)
 {
-	int		i = 0;
-	struct snapshot *s;
+	const struct snapshot *s = checkpoints_answer(&f->checkpoints, nonce, snapshot);
+	uint64_t lsn;
 
-	while (i < f->checkpoint_count && f->checkpoints[i].nonce != nonce)
-		i++;
-	if (i == f->checkpoint_count)
+	if (s == NULL)
 		return;
-	s = &f->checkpoints[i].snapshot;
-	if (snapshot == NULL || !snapshot_parse(s, snapshot, strlen(snapshot)))
-	{
-		drop_checkpoint(f, i);
-		f->is_dirty = true;
-		return;
-	}
-	f->checkpoints[i].is_answered = true;
 	snapshot_free(&f->newest);
 	if (!snapshot_copy(&f->newest, s))
 		memory_require(NULL);
 	if (f->state == FEED_ASKING_CHECKPOINT)
 		first_checkpoint(f, s);
-	else if (f->checkpoints[i].is_returned)
-		checkpoint_returned(f, nonce, f->checkpoints[i].returned_lsn);
+	else if (checkpoints_is_back(&f->checkpoints, nonce, &lsn))
+		checkpoint_returned(f, nonce, lsn);
 }
 
 void
@@ -405,59 +352,10 @@ feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
 }
 
 static void
-take_change(struct feed *f, const struct record *r, enum table_role role, const struct sync_table *table)
+commit(struct feed *f, const struct record *r, struct transaction *t)
 {
-	struct change c;
-	bool	is_insert = r->action == RECORD_INSERT;
-	bool	is_read;
-
-	if (role == TABLE_TOMBSTONE && is_insert)
-		is_read = change_from_tombstone(&c, r, f->tables);
-	else if (table != NULL && (is_insert || r->action == RECORD_UPDATE))
-		is_read = change_from_row(&c, r, table);
-	else
-		return;
-	if (is_read)
-		transaction_add(f->building, &c);
-	else
-	{
-		log_event(LOG_LEVEL_WARNING, "change_unreadable", "table=%s.%s xid=%" PRIu64, r->schema, r->table, f->building->xid);
-		transaction_lose(f->building);
-	}
-}
-
-/* A transaction too large for the ring is not stored: its sessions pull. */
-static void
-take_row_record(struct feed *f, const struct record *r)
-{
-	const struct sync_table *table;
-	enum table_role role = tables_find(f->tables, r->schema, r->table, &table);
-	struct transaction *t = f->building;
-
-	if (role == TABLE_OTHER)
-		return;
-	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
-		transaction_raise(t, BARRIER_WATCH);
-	if (role == TABLE_REGISTRY || (r->action == RECORD_TRUNCATE && table != NULL))
-		transaction_raise(t, BARRIER_RELOAD);
-	if (t->barrier == BARRIER_LOST)
-		return;
-	take_change(f, r, role, table);
-	if (t->bytes > f->ring.bytes_max / 4 || transaction_size(t) > TRANSACTION_CHANGES_MAX)
-	{
-		log_event(LOG_LEVEL_WARNING, "transaction_too_large", "xid=%" PRIu64 " bytes=%zu", t->xid, t->bytes);
-		transaction_lose(t);
-	}
-}
-
-static void
-commit(struct feed *f, const struct record *r)
-{
-	struct transaction *t = f->building;
-
-	f->building = NULL;
 	f->commit_lsn = r->end_lsn;
-	f->is_dirty = true;
+	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
 	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0)
 		transaction_release(t);
@@ -468,28 +366,17 @@ commit(struct feed *f, const struct record *r)
 static void
 take_record(struct feed *f, const struct record *r)
 {
-	switch (r->action)
+	struct transaction *t;
+
+	if (r->action == RECORD_MESSAGE)
 	{
-		case RECORD_BEGIN:
-			transaction_release(f->building);
-			f->building = transaction_new(snapshot_widen(&f->newest, r->xid));
-			break;
-		case RECORD_COMMIT:
-			if (f->building != NULL)
-				commit(f, r);
-			break;
-		case RECORD_MESSAGE:
-			if (r->is_ours)
-				arrivals_add_checkpoint(f->arrivals, r->nonce, r->lsn);
-			break;
-		case RECORD_INSERT:
-		case RECORD_UPDATE:
-		case RECORD_DELETE:
-		case RECORD_TRUNCATE:
-			if (f->building != NULL)
-				take_row_record(f, r);
-			break;
+		if (r->is_ours)
+			arrivals_add_checkpoint(f->arrivals, r->nonce, r->lsn);
+		return;
 	}
+	t = decoder_take(&f->decoder, r, f->tables, &f->newest);
+	if (t != NULL)
+		commit(f, r, t);
 }
 
 void
@@ -526,7 +413,7 @@ feed_wake(struct feed *f)
 static void
 note_stall(struct feed *f)
 {
-	if (f->state != FEED_READY || f->is_stalled || f->wanted_ms == 0 || f->now_ms - f->wanted_ms < STALLED_MS)
+	if (f->state != FEED_READY || f->is_stalled || !checkpoints_are_late(&f->checkpoints, f->now_ms, STALLED_MS))
 		return;
 	f->is_stalled = true;
 	log_event(LOG_LEVEL_WARNING, "stream_stalled", "after_ms=%d", STALLED_MS);
@@ -536,14 +423,9 @@ note_stall(struct feed *f)
 void
 feed_tick(struct feed *f, int64_t now_ms)
 {
-	int64_t since_ms = now_ms - f->checkpoint_asked_ms;
-	bool	is_asking = f->checkpoint_count > 0 && !f->checkpoints[f->checkpoint_count - 1].is_answered;
-
 	f->now_ms = now_ms;
 	note_stall(f);
-	if (f->state < FEED_ASKING_CHECKPOINT || is_asking || f->checkpoint_count == CHECKPOINTS_MAX)
-		return;
-	if (since_ms >= CHECKPOINT_IDLE_MS || (f->is_dirty && since_ms >= CHECKPOINT_BUSY_MS))
+	if (f->state >= FEED_ASKING_CHECKPOINT && checkpoints_are_due(&f->checkpoints, now_ms))
 		ask_checkpoint(f);
 }
 

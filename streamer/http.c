@@ -3,7 +3,6 @@
 #include "http.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 
 #include <libwebsockets.h>
 
+#include "files.h"
 #include "log.h"
 #include "map.h"
 #include "memory.h"
@@ -348,37 +348,6 @@ answer_ready(struct http *h, struct http_exchange *e)
 	buffer_free(&missing);
 }
 
-static const char *
-mime_type(const char *path)
-{
-	static const char *const types[][2] = {
-		{".html", "text/html; charset=utf-8"}, {".js", "text/javascript; charset=utf-8"}, {".mjs", "text/javascript; charset=utf-8"},
-		{".css", "text/css; charset=utf-8"}, {".json", "application/json"}, {".svg", "image/svg+xml"}, {".png", "image/png"}, {".ico", "image/x-icon"},
-		{".txt", "text/plain; charset=utf-8"}, {".map", "application/json"}, {".woff2", "font/woff2"},
-	};
-	const char *dot = strrchr(path, '.');
-
-	for (size_t i = 0; dot != NULL && i < sizeof(types) / sizeof(types[0]); i++)
-		if (strcmp(dot, types[i][0]) == 0)
-			return types[i][1];
-	return NULL;
-}
-
-/* Names of plain characters only, none that begins with a dot; then the file must really lie below the directory. */
-static bool
-resolve_file(const struct http *h, const char *path, char resolved[PATH_MAX])
-{
-	char	wanted[PATH_MAX];
-	size_t	len = strlen(h->demo);
-	bool	is_directory = path[0] == '\0' || path[strlen(path) - 1] == '/';
-
-	if (strspn(path, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/") != strlen(path) || path[0] == '.' || strstr(path, "/.") != NULL)
-		return false;
-	if (snprintf(wanted, sizeof(wanted), "%s/%s%s", h->demo, path, is_directory ? "index.html" : "") >= (int) sizeof(wanted))
-		return false;
-	return realpath(wanted, resolved) != NULL && strncmp(resolved, h->demo, len) == 0 && resolved[len] == '/' && mime_type(resolved) != NULL;
-}
-
 static int
 serve_file(struct http *h, struct lws *wsi, const char *path)
 {
@@ -386,9 +355,9 @@ serve_file(struct http *h, struct lws *wsi, const char *path)
 	char	file[PATH_MAX];
 	int		result;
 
-	if (h->demo == NULL || !resolve_file(h, path, file))
+	if (h->demo == NULL || !files_resolve(h->demo, path, file))
 		return http_refuse(wsi, 404) < 0 ? -1 : lws_http_transaction_completed(wsi);
-	result = lws_serve_http_file(wsi, file, mime_type(file), headers, (int) sizeof(headers) - 1);
+	result = lws_serve_http_file(wsi, file, files_type(file), headers, (int) sizeof(headers) - 1);
 	return result < 0 || (result > 0 && lws_http_transaction_completed(wsi) != 0) ? -1 : 0;
 }
 

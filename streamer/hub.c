@@ -7,8 +7,8 @@
 
 #include "batch.h"
 #include "chance.h"
-#include "map.h"
 #include "memory.h"
+#include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
 #define SPREAD_WATCH_MS 500			/* changes of scopes must be in force within a second */
@@ -17,23 +17,12 @@
 #define CURSOR_IDLE_MS 30000
 #define CURSOR_AFTER_CHANGES_MS 1000	/* quiet for so long after changes: then the cursor that covers them */
 
-/* The sessions that want what goes by one key. */
-struct route
-{
-	char   *key;			/* owned */
-	size_t	key_len;
-	struct session **sessions;
-	size_t *slots;			/* for each session: the index of this route in its subscription */
-	size_t	count;
-	size_t	room;
-};
-
 struct hub
 {
 	const struct feed *feed;
 	struct session *sessions;
 	size_t	count;
-	struct map routes;
+	struct routes routes;
 	struct transaction **pending;		/* owned references: released in this turn */
 	size_t	pending_count;
 	size_t	pending_room;
@@ -48,7 +37,7 @@ hub_new(const struct feed *feed)
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
-	map_init(&h->routes);
+	routes_init(&h->routes);
 	batches_init(&h->batches);
 	return h;
 }
@@ -61,7 +50,7 @@ hub_free(struct hub *h)
 	for (size_t i = 0; i < h->pending_count; i++)
 		transaction_release(h->pending[i]);
 	free(h->pending);
-	map_free(&h->routes);
+	routes_free(&h->routes);
 	batches_free(&h->batches);
 	free(h);
 }
@@ -93,7 +82,7 @@ hub_remove(struct hub *h, struct session *s)
 {
 	struct subscription *sub = &s->subscription;
 
-	hub_unsubscribe(h, s);
+	routes_leave(&h->routes, s);
 	if (sub->is_touched)
 		untouch(h, s);
 	if (sub->previous != NULL)
@@ -113,168 +102,20 @@ hub_count(const struct hub *h)
 	return h->count;
 }
 
-static void
-free_route(struct hub *h, struct route *r)
+bool
+hub_subscribe(void *hub, struct session *s, struct json_value state)
 {
-	map_remove(&h->routes, r->key, r->key_len);
-	free(r->key);
-	free(r->sessions);
-	free(r->slots);
-	free(r);
-}
+	struct hub *h = hub;
 
-/* The last session moves into the place that becomes free. */
-static void
-leave_route(struct hub *h, struct route *r, size_t place)
-{
-	r->count--;
-	r->sessions[place] = r->sessions[r->count];
-	r->slots[place] = r->slots[r->count];
-	if (place < r->count)
-		r->sessions[place]->subscription.places[r->slots[place]] = place;
-	if (r->count == 0)
-		free_route(h, r);
+	return routes_enter(&h->routes, s, state, feed_tables(h->feed));
 }
 
 void
 hub_unsubscribe(void *hub, struct session *s)
 {
-	struct subscription *sub = &s->subscription;
+	struct hub *h = hub;
 
-	for (size_t i = 0; i < sub->route_count; i++)
-		leave_route(hub, sub->routes[i], sub->places[i]);
-	free(sub->routes);
-	free(sub->places);
-	free(sub->tables);
-	free(sub->partial);
-	sub->routes = NULL;
-	sub->places = NULL;
-	sub->tables = sub->partial = NULL;
-	sub->route_count = sub->table_count = sub->partial_count = 0;
-}
-
-static bool
-is_in_route(const struct route *r, const struct session *s)
-{
-	for (size_t i = 0; i < s->subscription.route_count; i++)
-		if (s->subscription.routes[i] == r)
-			return true;
-	return false;
-}
-
-/* A session is told its scope values once each, so it enters a route once. */
-static void
-enter_route(struct hub *h, struct session *s, const struct buffer *key)
-{
-	struct subscription *sub = &s->subscription;
-	struct route *r = map_get(&h->routes, key->data, key->len);
-
-	if (r == NULL)
-	{
-		r = memory_new(sizeof(*r));
-		r->key = memory_text(key->data, key->len);
-		r->key_len = key->len;
-		map_put(&h->routes, key->data, key->len, r);
-	}
-	else if (r->count > 0 && r->sessions[r->count - 1] == s)
-		return;
-	if (r->count == r->room)
-	{
-		r->room = r->room > 0 ? r->room * 2 : 4;
-		r->sessions = memory_grow(r->sessions, r->room, sizeof(*r->sessions));
-		r->slots = memory_grow(r->slots, r->room, sizeof(*r->slots));
-	}
-	sub->routes = memory_grow(sub->routes, sub->route_count + 1, sizeof(*sub->routes));
-	sub->places = memory_grow(sub->places, sub->route_count + 1, sizeof(*sub->places));
-	sub->routes[sub->route_count] = r;
-	sub->places[sub->route_count] = r->count;
-	r->sessions[r->count] = s;
-	r->slots[r->count++] = sub->route_count++;
-}
-
-static int
-compare_ids(const void *a, const void *b)
-{
-	int32_t x = *(const int32_t *) a;
-	int32_t y = *(const int32_t *) b;
-
-	return (x > y) - (x < y);
-}
-
-static bool
-has_id(const int32_t *ids, size_t count, int32_t id)
-{
-	return count > 0 && bsearch(&id, ids, count, sizeof(*ids), compare_ids) != NULL;
-}
-
-static void
-add_id(int32_t **ids, size_t *count, int32_t id)
-{
-	*ids = memory_grow(*ids, *count + 1, sizeof(**ids));
-	(*ids)[(*count)++] = id;
-}
-
-static bool
-subscribe_tables(struct hub *h, struct session *s, struct json_value tables)
-{
-	struct subscription *sub = &s->subscription;
-	struct buffer key;
-	bool	is_known = true;
-
-	buffer_init(&key);
-	for (struct json_value e = json_first(tables); json_type(e) != JSON_ABSENT; e = json_next(e))
-	{
-		int64_t id = 0;
-		const struct sync_table *t = json_int64(json_member(e, "id"), &id) ? tables_by_id(feed_tables(h->feed), (int32_t) id) : NULL;
-
-		if (t == NULL)
-		{
-			is_known = false;
-			break;
-		}
-		if (json_bool(json_member(e, "full"), false))
-			add_id(&sub->tables, &sub->table_count, t->id);
-		else
-			add_id(&sub->partial, &sub->partial_count, t->id);
-		buffer_reset(&key);
-		route_put_table(&key, t->id);
-		if (t->scope == NULL)
-			enter_route(h, s, &key);
-	}
-	buffer_free(&key);
-	if (sub->table_count > 0)
-		qsort(sub->tables, sub->table_count, sizeof(*sub->tables), compare_ids);
-	if (sub->partial_count > 0)
-		qsort(sub->partial, sub->partial_count, sizeof(*sub->partial), compare_ids);
-	return is_known;
-}
-
-static bool
-subscribe_scopes(struct hub *h, struct session *s, struct json_value scopes)
-{
-	struct buffer key;
-	bool	is_good = true;
-
-	buffer_init(&key);
-	for (struct json_value name = json_first(scopes); json_type(name) != JSON_ABSENT; name = json_next(name))
-		for (struct json_value v = json_first(json_member_value(name)); json_type(v) != JSON_ABSENT && is_good; v = json_next(v))
-		{
-			buffer_reset(&key);
-			is_good = json_unescape(name, &key);
-			buffer_putc(&key, '\0');
-			is_good = is_good && json_unescape(v, &key) && s->subscription.route_count < HUB_ROUTES_MAX;
-			if (is_good)
-				enter_route(h, s, &key);
-		}
-	buffer_free(&key);
-	return is_good;
-}
-
-bool
-hub_subscribe(void *hub, struct session *s, struct json_value state)
-{
-	hub_unsubscribe(hub, s);
-	return subscribe_tables(hub, s, json_member(state, "tables")) && subscribe_scopes(hub, s, json_member(state, "scopes"));
+	routes_leave(&h->routes, s);
 }
 
 static void
@@ -308,18 +149,16 @@ draft(struct hub *h, struct session *s, const struct stream_change *c)
 static void
 offer(struct hub *h, struct session *s, const struct transaction *t, const struct stream_change *c, const struct route *sibling)
 {
-	struct subscription *sub = &s->subscription;
+	enum wanted wanted;
 
 	if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
 		return;
-	if (has_id(sub->tables, sub->table_count, c->table_id))
+	wanted = routes_wanted(s, c->table_id);
+	if (wanted == WANTED_WHOLE && (sibling == NULL || !route_has(sibling, s)))
+		draft(h, s, c);
+	else if (wanted == WANTED_PARTLY)
 	{
-		if (sibling == NULL || !is_in_route(sibling, s))
-			draft(h, s, c);
-	}
-	else if (has_id(sub->partial, sub->partial_count, c->table_id))
-	{
-		sub->is_nudged = true;
+		s->subscription.is_nudged = true;
 		touch(h, s);
 	}
 }
@@ -327,7 +166,7 @@ offer(struct hub *h, struct session *s, const struct transaction *t, const struc
 static const struct route *
 sibling_route(const struct hub *h, const struct transaction *t, const struct stream_change *c)
 {
-	return c->sibling >= 0 ? map_get(&h->routes, t->changes[c->sibling].route, t->changes[c->sibling].route_len) : NULL;
+	return c->sibling >= 0 ? routes_find(&h->routes, &t->changes[c->sibling]) : NULL;
 }
 
 static void
@@ -336,7 +175,7 @@ route_transaction(struct hub *h, const struct transaction *t)
 	for (size_t i = 0; i < t->count; i++)
 	{
 		const struct stream_change *c = &t->changes[i];
-		const struct route *r = map_get(&h->routes, c->route, c->route_len);
+		const struct route *r = routes_find(&h->routes, c);
 		const struct route *sibling = sibling_route(h, t, c);
 
 		for (size_t j = 0; r != NULL && j < r->count; j++)
@@ -344,16 +183,17 @@ route_transaction(struct hub *h, const struct transaction *t)
 	}
 }
 
+/* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
 static void
 deliver(struct hub *h, struct session *s)
 {
 	struct subscription *sub = &s->subscription;
 
-	if (sub->batch_count > 0 && s->state == SESSION_LIVE)
-		session_send_live(s, batches_frame(&h->batches, s->topic, session_live_cursor(s), sub->batch, sub->batch_count, sub->batch_hash), true);
-	sub->batch_count = 0;
 	if (sub->is_nudged)
 		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
+	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
+		session_send_live(s, batches_frame(&h->batches, s->topic, session_live_cursor(s), sub->batch, sub->batch_count, sub->batch_hash), true);
+	sub->batch_count = 0;
 	sub->is_nudged = false;
 }
 
@@ -401,9 +241,9 @@ replay_transaction(void *owner, struct transaction *t)
 	for (size_t i = 0; i < t->count; i++)
 	{
 		const struct stream_change *c = &t->changes[i];
-		const struct route *route = map_get(&r->hub->routes, c->route, c->route_len);
+		const struct route *route = routes_find(&r->hub->routes, c);
 
-		if (route != NULL && is_in_route(route, r->session))
+		if (route != NULL && route_has(route, r->session))
 			offer(r->hub, r->session, t, c, sibling_route(r->hub, t, c));
 	}
 }
@@ -511,6 +351,7 @@ hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 	struct session *next;
 
 	h->now_ms = now_ms;
+	hub_flush(h);		/* first: a cursor may not overtake what it covers */
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;

@@ -10,8 +10,6 @@
 #include "feed.h"
 #include "session.h"
 
-#define HUB_ROUTES_MAX 65536		/* scope values of one session; with more it lives by pulls */
-
 struct hub;
 
 struct hub *hub_new(const struct feed *feed);

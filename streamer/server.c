@@ -16,6 +16,7 @@
 #define SCRATCH_KEPT ((size_t) 4 << 20)
 #define CLOSE_LIMIT_S 3				/* for the closing handshake */
 #define REASON_MAX 64
+#define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
 
 struct server
 {
@@ -140,7 +141,7 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
 	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));
-	if (message->cap > s->options->max_frame)
+	if (message->cap > MESSAGE_KEPT)
 		buffer_free(message);
 	return 0;
 }

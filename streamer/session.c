@@ -10,6 +10,7 @@
 #include "chance.h"
 #include "log.h"
 #include "memory.h"
+#include "page.h"
 
 #define WAITING_PULL_MS 5000		/* how often a session pulls while there is no stream */
 #define AGAIN_LEAST_MS 20			/* the pull was a moment too early for the ring */
@@ -17,7 +18,7 @@
 #define RETRY_LEAST_MS 500			/* the database could not answer */
 #define RETRY_MOST_MS 5000
 #define EXPIRY_GRACE_S 30
-#define ANSWER_VALUES_MAX 4000000
+#define STATE_VALUES_MAX 1000000
 
 static void
 enter(struct session *s, enum session_state state)
@@ -216,59 +217,6 @@ session_close(struct session *s, const char *event, const char *reason)
 	s->calls.closed(s->connection, s);
 }
 
-/* One answer of pull, taken apart. All slices of the answer. */
-struct page
-{
-	struct json *doc;
-	struct json_value changes;
-	struct json_value withdrawn;
-	struct json_value reset;
-	struct json_value server_time;
-	bool	has_more;
-	char   *token;		/* owned: the part, NUL, the position */
-	const char *position;
-};
-
-static bool
-page_read(struct page *page, const struct answer *a)
-{
-	struct json_value root;
-	char   *dot;
-
-	*page = (struct page){.doc = json_parse(a->json, a->len, ANSWER_VALUES_MAX)};
-	if (page->doc == NULL)
-		return false;
-	root = json_root(page->doc);
-	page->changes = json_member(root, "changes");
-	page->withdrawn = json_member(root, "withdrawn");
-	page->reset = json_member(root, "reset");
-	page->server_time = json_member(root, "server_time");
-	page->has_more = json_bool(json_member(root, "has_more"), false);
-	page->token = json_strdup(json_member(root, "next_sync_token"));
-	dot = page->token != NULL ? strrchr(page->token, '.') : NULL;
-	if (dot == NULL || strcspn(page->token, "\"\\") != strlen(page->token) || json_type(page->changes) != JSON_ARRAY)
-		return false;
-	*dot = '\0';
-	page->position = dot + 1;
-	return true;
-}
-
-static void
-page_free(struct page *page)
-{
-	json_free(page->doc);
-	free(page->token);
-}
-
-static void
-put_optional(struct buffer *out, const char *name, struct json_value v)
-{
-	if (json_type(v) == JSON_ABSENT || json_type(v) == JSON_NULL)
-		return;
-	buffer_printf(out, ",\"%s\":", name);
-	buffer_put(out, v.raw, v.len);
-}
-
 static void
 put_page(struct session *s, const struct page *page)
 {
@@ -278,13 +226,7 @@ put_page(struct session *s, const struct page *page)
 
 	buffer_init(&payload);
 	buffer_init(&text);
-	buffer_puts(&payload, "{\"changes\":");
-	buffer_put(&payload, page->changes.raw, page->changes.len);
-	put_optional(&payload, "withdrawn", page->withdrawn);
-	put_optional(&payload, "reset", page->reset);
-	buffer_printf(&payload, ",\"has_more\":%s,\"session\":\"%s\",\"cursor\":\"%s\"", page->has_more ? "true" : "false", page->token, page->position);
-	put_optional(&payload, "server_time", page->server_time);
-	buffer_putc(&payload, '}');
+	page_put(&payload, page);
 	memory_require(payload.failed ? NULL : payload.data);
 	message_put(&text, NULL, NULL, s->topic, "changes", payload.data, payload.len);
 	put_text(s, &text, cursor);
@@ -300,7 +242,7 @@ put_page(struct session *s, const struct page *page)
 static bool
 is_news(const struct session *s, const struct page *page, bool is_new_part)
 {
-	return is_new_part || page->has_more || s->is_mid_round || s->queued == NULL || json_size(page->changes) > 0 || json_size(page->withdrawn) > 0 || json_size(page->reset) > 0;
+	return is_new_part || page->has_more || s->is_mid_round || s->queued == NULL || !page_is_empty(page);
 }
 
 /* `ready` announces a session part; it is in force with the batch behind it: with an older position it would claim rows still to come. */
@@ -370,7 +312,7 @@ go_live(struct session *s, struct json_value state, struct position *p)
 static void
 round_ended(struct session *s, const struct page *page, const char *state_text)
 {
-	struct json *state = json_parse(state_text, strlen(state_text), ANSWER_VALUES_MAX);
+	struct json *state = json_parse(state_text, strlen(state_text), STATE_VALUES_MAX);
 	struct position p;
 
 	if (state == NULL || !position_parse(&p, page->position, strlen(page->position)))
@@ -420,7 +362,7 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 		return;
 	if (a->status != ANSWER_OK)
 		pull_failed(s, a);
-	else if (!page_read(&page, a))
+	else if (!page_read(&page, a->json, a->len))
 	{
 		log_event(LOG_LEVEL_ERROR, "pull_unreadable", "session=%" PRIu64 " what=page", s->id);
 		pull_failed(s, &unreadable);

@@ -1,0 +1,67 @@
+/* connection_parts.h - the inside of a connection, shared by connection.c (socket side, limits), channel.c (topics) and asking.c (requests). */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_CONNECTION_PARTS_H
+#define SYNC_CONNECTION_PARTS_H
+
+#include "connection.h"
+#include "frame.h"
+#include "map.h"
+#include "session.h"
+#include "work.h"
+
+struct connections
+{
+	const struct options *options;
+	const struct auth *auth;
+	const struct feed *feed;
+	struct hub *hub;
+	struct connections_calls calls;
+	void   *owner;
+	struct connection *first;
+	size_t	count;
+	struct map requests;		/* id of a request under way → connection */
+	uint64_t last_id;			/* of sessions and requests alike */
+	int64_t now_ms;
+	struct session *closed;		/* to be freed at the end of the turn, linked by their subscription */
+};
+
+struct connection
+{
+	struct connections *all;
+	struct connection *previous;
+	struct connection *next;
+	void   *socket;
+	char   *bearer;				/* owned; NULL: the handshake had none */
+	struct session **sessions;	/* the topics joined; owned until closed */
+	size_t	session_count;
+	struct outbox outbox;
+	struct works works;
+	bool	is_blocked;			/* bytes were written and the socket has not asked for more since */
+	bool	is_authenticated;
+	bool	is_closing;
+	int64_t created_ms;
+	int64_t heard_ms;
+	int64_t ping_ms;			/* 0: no ping unanswered */
+	int64_t taken_ms;			/* the socket last took something, or the outbox was empty */
+	int64_t now_ms;
+	int64_t unix_now;
+	int64_t tokens_ms;			/* rate limit: a full bucket minus what was used, in thousandths of messages */
+	int64_t tokens;
+	int64_t refused;			/* messages over the rate, less what has been forgiven */
+};
+
+/* connection.c */
+void	connection_put(struct connection *c, struct outbox_entry entry);		/* takes the references over */
+void	connection_put_for_session(void *connection, struct outbox_entry entry);	/* likewise, under the queue's limit */
+void	connection_reply(struct connection *c, const struct message_refs *m, bool is_ok, const char *response, size_t len);
+void	connection_reply_error(struct connection *c, const struct message_refs *m, const char *code, const char *text, const char *hint);
+struct session *connection_session(const struct connection *c, uint64_t id);		/* NULL: it has left */
+
+/* channel.c: a whole message whose rate was found good */
+void	channel_take(struct connection *c, const struct message *m, const struct message_refs *refs);
+
+/* asking.c */
+void	asking_go_on(struct connection *c);		/* starts the next request, if there is one and room for its answer */
+void	asking_want_pull(void *connection, struct session *s);
+
+#endif

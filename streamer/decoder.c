@@ -1,0 +1,87 @@
+/* decoder.c - records of the WAL become transactions. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "decoder.h"
+
+#include <inttypes.h>
+
+#include "log.h"
+
+void
+decoder_clear(struct decoder *d)
+{
+	transaction_release(d->building);
+	d->building = NULL;
+}
+
+/* A row the change module cannot read is lost to the stream: whoever wants this transaction pulls. */
+static void
+take_change(struct transaction *t, const struct record *r, enum table_role role, const struct sync_table *table, const struct sync_tables *tables)
+{
+	struct change c;
+	bool	is_insert = r->action == RECORD_INSERT;
+	bool	is_read;
+
+	if (role == TABLE_TOMBSTONE && is_insert)
+		is_read = change_from_tombstone(&c, r, tables);
+	else if (table != NULL && (is_insert || r->action == RECORD_UPDATE))
+		is_read = change_from_row(&c, r, table);
+	else
+		return;
+	if (is_read)
+		transaction_add(t, &c);
+	else
+	{
+		log_event(LOG_LEVEL_WARNING, "change_unreadable", "table=%s.%s xid=%" PRIu64, r->schema, r->table, t->xid);
+		transaction_lose(t);
+	}
+}
+
+static void
+take_row_record(struct decoder *d, const struct record *r, const struct sync_tables *tables)
+{
+	const struct sync_table *table;
+	enum table_role role = tables_find(tables, r->schema, r->table, &table);
+	struct transaction *t = d->building;
+
+	if (role == TABLE_OTHER)
+		return;
+	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
+		transaction_raise(t, BARRIER_WATCH);
+	if (role == TABLE_REGISTRY || (r->action == RECORD_TRUNCATE && table != NULL))
+		transaction_raise(t, BARRIER_RELOAD);
+	if (t->barrier == BARRIER_LOST)
+		return;
+	take_change(t, r, role, table, tables);
+	if (t->bytes > d->bytes_max || transaction_size(t) > TRANSACTION_CHANGES_MAX)
+	{
+		log_event(LOG_LEVEL_WARNING, "transaction_too_large", "xid=%" PRIu64 " bytes=%zu", t->xid, t->bytes);
+		transaction_lose(t);
+	}
+}
+
+struct transaction *
+decoder_take(struct decoder *d, const struct record *r, const struct sync_tables *tables, const struct snapshot *newest)
+{
+	struct transaction *t = d->building;
+
+	switch (r->action)
+	{
+		case RECORD_BEGIN:
+			decoder_clear(d);
+			d->building = transaction_new(snapshot_widen(newest, r->xid));
+			return NULL;
+		case RECORD_COMMIT:
+			d->building = NULL;
+			return t;
+		case RECORD_INSERT:
+		case RECORD_UPDATE:
+		case RECORD_DELETE:
+		case RECORD_TRUNCATE:
+			if (t != NULL)
+				take_row_record(d, r, tables);
+			return NULL;
+		case RECORD_MESSAGE:
+			return NULL;
+	}
+	return NULL;
+}

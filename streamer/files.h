@@ -1,0 +1,13 @@
+/* files.h - which file below a directory a path of a URL names, if any, and its type. */
+/* SPDX-License-Identifier: PostgreSQL */
+#ifndef SYNC_FILES_H
+#define SYNC_FILES_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+/* directory: without links (realpath). A path that ends in / means its index.html. false: nothing to be served. */
+bool	files_resolve(const char *directory, const char *path, char resolved[PATH_MAX]);
+const char *files_type(const char *path);		/* NULL: not a type that is served */
+
+#endif

@@ -1,0 +1,199 @@
+/* routes.c - which sessions want what: by scope value, or by table where there is no scope. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "routes.h"
+
+#include <stdlib.h>
+
+#include "memory.h"
+
+void
+routes_init(struct routes *all)
+{
+	map_init(&all->map);
+}
+
+void
+routes_free(struct routes *all)
+{
+	map_free(&all->map);
+}
+
+static void
+free_route(struct routes *all, struct route *r)
+{
+	map_remove(&all->map, r->key, r->key_len);
+	free(r->key);
+	free(r->sessions);
+	free(r->slots);
+	free(r);
+}
+
+/* The last session moves into the place that becomes free. */
+static void
+leave_route(struct routes *all, struct route *r, size_t place)
+{
+	r->count--;
+	r->sessions[place] = r->sessions[r->count];
+	r->slots[place] = r->slots[r->count];
+	if (place < r->count)
+		r->sessions[place]->subscription.places[r->slots[place]] = place;
+	if (r->count == 0)
+		free_route(all, r);
+}
+
+void
+routes_leave(struct routes *all, struct session *s)
+{
+	struct subscription *sub = &s->subscription;
+
+	for (size_t i = 0; i < sub->route_count; i++)
+		leave_route(all, sub->routes[i], sub->places[i]);
+	free(sub->routes);
+	free(sub->places);
+	free(sub->tables);
+	free(sub->partial);
+	sub->routes = NULL;
+	sub->places = NULL;
+	sub->tables = sub->partial = NULL;
+	sub->route_count = sub->table_count = sub->partial_count = 0;
+}
+
+bool
+route_has(const struct route *r, const struct session *s)
+{
+	for (size_t i = 0; i < s->subscription.route_count; i++)
+		if (s->subscription.routes[i] == r)
+			return true;
+	return false;
+}
+
+/* A session is told its scope values once each, so it enters a route once. */
+static void
+enter_route(struct routes *all, struct session *s, const struct buffer *key)
+{
+	struct subscription *sub = &s->subscription;
+	struct route *r = map_get(&all->map, key->data, key->len);
+
+	if (r == NULL)
+	{
+		r = memory_new(sizeof(*r));
+		r->key = memory_text(key->data, key->len);
+		r->key_len = key->len;
+		map_put(&all->map, key->data, key->len, r);
+	}
+	else if (r->count > 0 && r->sessions[r->count - 1] == s)
+		return;
+	if (r->count == r->room)
+	{
+		r->room = r->room > 0 ? r->room * 2 : 4;
+		r->sessions = memory_grow(r->sessions, r->room, sizeof(*r->sessions));
+		r->slots = memory_grow(r->slots, r->room, sizeof(*r->slots));
+	}
+	sub->routes = memory_grow(sub->routes, sub->route_count + 1, sizeof(*sub->routes));
+	sub->places = memory_grow(sub->places, sub->route_count + 1, sizeof(*sub->places));
+	sub->routes[sub->route_count] = r;
+	sub->places[sub->route_count] = r->count;
+	r->sessions[r->count] = s;
+	r->slots[r->count++] = sub->route_count++;
+}
+
+static int
+compare_ids(const void *a, const void *b)
+{
+	int32_t x = *(const int32_t *) a;
+	int32_t y = *(const int32_t *) b;
+
+	return (x > y) - (x < y);
+}
+
+static bool
+has_id(const int32_t *ids, size_t count, int32_t id)
+{
+	return count > 0 && bsearch(&id, ids, count, sizeof(*ids), compare_ids) != NULL;
+}
+
+static void
+add_id(int32_t **ids, size_t *count, int32_t id)
+{
+	*ids = memory_grow(*ids, *count + 1, sizeof(**ids));
+	(*ids)[(*count)++] = id;
+}
+
+static bool
+enter_tables(struct routes *all, struct session *s, struct json_value tables, const struct sync_tables *known)
+{
+	struct subscription *sub = &s->subscription;
+	struct buffer key;
+	bool	is_known = true;
+
+	buffer_init(&key);
+	for (struct json_value e = json_first(tables); json_type(e) != JSON_ABSENT; e = json_next(e))
+	{
+		int64_t id = 0;
+		const struct sync_table *t = json_int64(json_member(e, "id"), &id) ? tables_by_id(known, (int32_t) id) : NULL;
+
+		if (t == NULL)
+		{
+			is_known = false;
+			break;
+		}
+		if (json_bool(json_member(e, "full"), false))
+			add_id(&sub->tables, &sub->table_count, t->id);
+		else
+			add_id(&sub->partial, &sub->partial_count, t->id);
+		buffer_reset(&key);
+		route_put_table(&key, t->id);
+		if (t->scope == NULL)
+			enter_route(all, s, &key);
+	}
+	buffer_free(&key);
+	if (sub->table_count > 0)
+		qsort(sub->tables, sub->table_count, sizeof(*sub->tables), compare_ids);
+	if (sub->partial_count > 0)
+		qsort(sub->partial, sub->partial_count, sizeof(*sub->partial), compare_ids);
+	return is_known;
+}
+
+static bool
+enter_scopes(struct routes *all, struct session *s, struct json_value scopes)
+{
+	struct buffer key;
+	bool	is_good = true;
+
+	buffer_init(&key);
+	for (struct json_value name = json_first(scopes); json_type(name) != JSON_ABSENT; name = json_next(name))
+		for (struct json_value v = json_first(json_member_value(name)); json_type(v) != JSON_ABSENT && is_good; v = json_next(v))
+		{
+			buffer_reset(&key);
+			is_good = json_unescape(name, &key);
+			buffer_putc(&key, '\0');
+			is_good = is_good && json_unescape(v, &key) && s->subscription.route_count < ROUTES_MAX;
+			if (is_good)
+				enter_route(all, s, &key);
+		}
+	buffer_free(&key);
+	return is_good;
+}
+
+bool
+routes_enter(struct routes *all, struct session *s, struct json_value state, const struct sync_tables *known)
+{
+	routes_leave(all, s);
+	return enter_tables(all, s, json_member(state, "tables"), known) && enter_scopes(all, s, json_member(state, "scopes"));
+}
+
+const struct route *
+routes_find(const struct routes *all, const struct stream_change *c)
+{
+	return map_get(&all->map, c->route, c->route_len);
+}
+
+enum wanted
+routes_wanted(const struct session *s, int32_t table_id)
+{
+	const struct subscription *sub = &s->subscription;
+
+	if (has_id(sub->tables, sub->table_count, table_id))
+		return WANTED_WHOLE;
+	return has_id(sub->partial, sub->partial_count, table_id) ? WANTED_PARTLY : WANTED_NOT;
+}

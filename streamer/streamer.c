@@ -1,0 +1,412 @@
+/* streamer.c - the parts of the streamer wired together: from the WAL to the clients, and from the clients to the database. */
+/* SPDX-License-Identifier: PostgreSQL */
+#include "streamer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "auth.h"
+#include "connection.h"
+#include "feed.h"
+#include "http.h"
+#include "hub.h"
+#include "log.h"
+#include "loop.h"
+#include "memory.h"
+#include "query.h"
+#include "server.h"
+#include "upkeep.h"
+#include "wal.h"
+
+#define TICK_MS 50
+#define SECOND_MS 1000
+#define STOP_LIMIT_MS 1500
+#define SECRET_MAX 65536
+
+struct streamer
+{
+	const struct options *options;
+	struct auth auth;
+	struct loop *loop;
+	struct feed *feed;
+	struct hub *hub;
+	struct connections *connections;
+	struct http *http;
+	struct server *server;
+	struct query_pool *queries;
+	struct upkeep *upkeep;
+	struct wal *wal;
+	struct loop_timer *tick;
+	struct loop_timer *wake;
+	int64_t wake_at_ms;			/* 0: not set */
+	int64_t second_ms;
+	char	system_id[32];		/* of the replication connection's server; "" before */
+	uint32_t timeline;
+};
+
+/* The replication connection says what the right server is; the others must be on it. */
+
+static const char *
+identified(void *owner, const char *system_id, uint32_t timeline)
+{
+	struct streamer *s = owner;
+
+	if (s->system_id[0] != '\0' && strcmp(s->system_id, system_id) != 0)
+	{
+		log_event(LOG_LEVEL_WARNING, "server_changed", "from=%s to=%s", s->system_id, system_id);
+		snprintf(s->system_id, sizeof(s->system_id), "%s", system_id);
+		query_pool_reconnect(s->queries, "the replication connection reached another server");
+	}
+	snprintf(s->system_id, sizeof(s->system_id), "%s", system_id);
+	s->timeline = timeline;
+	return NULL;
+}
+
+static const char *
+admit(void *owner, const char *system_id, bool is_in_recovery)
+{
+	struct streamer *s = owner;
+
+	if (is_in_recovery)
+		return "the server is in recovery";
+	if (s->system_id[0] != '\0' && strcmp(s->system_id, system_id) != 0)
+		return "this is another server than the replication connection's";
+	return NULL;
+}
+
+static void
+slot_created(void *owner)
+{
+	struct streamer *s = owner;
+
+	feed_begin(s->feed, s->system_id, s->timeline, loop_now_ms());
+}
+
+static void
+slot_waits(void *owner, int pid)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_blockers(s->upkeep, pid);
+}
+
+static void
+wal_line(void *owner, const char *line, size_t len)
+{
+	struct streamer *s = owner;
+
+	feed_line(s->feed, line, len, loop_now_ms());
+}
+
+static void
+slot_lost(void *owner)
+{
+	struct streamer *s = owner;
+
+	feed_end(s->feed);
+}
+
+static void
+upkeep_up(void *owner)
+{
+	(void) owner;
+}
+
+static void
+upkeep_down(void *owner)
+{
+	(void) owner;
+}
+
+static void
+tables_read(void *owner, const char *json, const char *snapshot)
+{
+	struct streamer *s = owner;
+
+	feed_tables_answer(s->feed, json, snapshot);
+}
+
+static void
+checkpoint_taken(void *owner, int64_t nonce, const char *snapshot)
+{
+	struct streamer *s = owner;
+
+	feed_checkpoint_answer(s->feed, nonce, snapshot);
+}
+
+static void
+rows_read(void *owner, const char *json, const char *snapshot)
+{
+	struct streamer *s = owner;
+
+	feed_rows_answer(s->feed, json, snapshot);
+}
+
+static void
+ask_tables(void *owner)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_tables(s->upkeep);
+}
+
+static void
+ask_checkpoint(void *owner, int64_t nonce)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_checkpoint(s->upkeep, nonce);
+}
+
+static void
+ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_rows(s->upkeep, table_id, keys, count);
+}
+
+static void
+start_wal(void *owner)
+{
+	struct streamer *s = owner;
+
+	wal_start(s->wal);
+}
+
+static void
+pause_wal(void *owner, bool is_paused)
+{
+	struct streamer *s = owner;
+
+	wal_pause(s->wal, is_paused);
+}
+
+static void
+restart_wal(void *owner, const char *reason)
+{
+	struct streamer *s = owner;
+
+	wal_restart(s->wal, reason);
+}
+
+static void
+wake_feed(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+	int64_t at_ms = loop_now_ms() + delay_ms;
+
+	if (s->wake_at_ms != 0 && s->wake_at_ms <= at_ms)
+		return;
+	s->wake_at_ms = at_ms;
+	loop_timer_set(s->wake, delay_ms);
+}
+
+static void
+woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	s->wake_at_ms = 0;
+	feed_wake(s->feed);
+}
+
+static void
+released(void *owner, struct transaction *t)
+{
+	struct streamer *s = owner;
+
+	hub_released(s->hub, t, loop_now_ms());
+}
+
+static void
+feed_ready(void *owner)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_INFO, "ready", "sessions=%zu", hub_count(s->hub));
+	hub_ready(s->hub, loop_now_ms());
+}
+
+static void
+feed_down(void *owner, const char *reason)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_WARNING, "not_ready", "reason=\"%s\"", reason);
+	hub_down(s->hub, loop_now_ms());
+}
+
+static void
+resync_all(void *owner, const char *reason)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_WARNING, "resync", "reason=\"%s\" sessions=%zu", reason, hub_count(s->hub));
+	hub_resync(s->hub, reason, loop_now_ms());
+}
+
+static void
+submit(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id)
+{
+	struct streamer *s = owner;
+
+	query_submit(s->queries, r, done, done_owner, id);
+}
+
+static void
+put_missing(struct buffer *json, const char *what)
+{
+	if (what == NULL)
+		return;
+	if (json->len > 0)
+		buffer_putc(json, ',');
+	buffer_json_string(json, what, strlen(what));
+}
+
+static void
+missing(void *owner, struct buffer *json)
+{
+	struct streamer *s = owner;
+	const char *stream = wal_missing(s->wal);
+
+	put_missing(json, query_pool_up(s->queries) == 0 ? "query connection" : NULL);
+	put_missing(json, !upkeep_is_up(s->upkeep) ? "upkeep connection" : NULL);
+	put_missing(json, stream != NULL ? stream : feed_missing(s->feed));
+}
+
+static void
+tick(void *owner)
+{
+	struct streamer *s = owner;
+	int64_t now_ms = loop_now_ms();
+	int64_t unix_now = time(NULL);
+
+	loop_timer_set(s->tick, TICK_MS);
+	feed_tick(s->feed, now_ms);
+	hub_tick(s->hub, now_ms, unix_now);
+	if (now_ms - s->second_ms < SECOND_MS)
+		return;
+	s->second_ms = now_ms;
+	connections_tick(s->connections, now_ms, unix_now);
+}
+
+/* White space at the end goes: files written by shells end in a newline. */
+static bool
+read_secret(struct streamer *s)
+{
+	unsigned char secret[SECRET_MAX];
+	FILE   *f = fopen(s->options->jwt_secret_file, "re");
+	size_t	len = f != NULL ? fread(secret, 1, sizeof(secret), f) : 0;
+
+	if (f == NULL || ferror(f))
+		log_event(LOG_LEVEL_ERROR, "secret_unreadable", "file=\"%s\" reason=\"%s\"", s->options->jwt_secret_file, strerror(errno));
+	else
+	{
+		while (len > 0 && (secret[len - 1] == '\n' || secret[len - 1] == '\r' || secret[len - 1] == ' '))
+			len--;
+		s->auth.keys = token_keys_hs256(secret, len);
+		if (s->auth.keys == NULL)
+			log_event(LOG_LEVEL_ERROR, "secret_too_short", "file=\"%s\" bytes=%zu least=32", s->options->jwt_secret_file, len);
+	}
+	explicit_bzero(secret, sizeof(secret));
+	if (f != NULL)
+		fclose(f);
+	s->auth.default_role = s->options->default_role;
+	return s->auth.keys != NULL;
+}
+
+static bool
+set_up_clients(struct streamer *s)
+{
+	static const struct feed_calls feed_calls = {
+		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all};
+	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close};
+	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
+
+	s->feed = feed_new(s->options->ring_size, &feed_calls, s);
+	s->hub = hub_new(s->feed);
+	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
+	s->http = http_new(s->options, &s->auth, &http_calls, s);
+	s->server = server_new(s->loop, s->options, s->http);
+	if (s->server == NULL)
+		return false;
+	server_serve(s->server, s->connections);
+	return true;
+}
+
+static void
+set_up_database(struct streamer *s)
+{
+	static const struct upkeep_calls upkeep_calls = {
+		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
+	static const struct wal_calls wal_calls = {
+		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .line = wal_line, .lost = slot_lost};
+
+	s->queries = query_pool_new(s->loop, s->options->query_database, s->options->query_connections, admit, s);
+	s->upkeep = upkeep_new(s->loop, s->options->upkeep_database, &upkeep_calls, s);
+	s->wal = wal_new(s->loop, s->options->database, &wal_calls, s);
+	s->wake = loop_timer_new(s->loop, woken, s);
+	s->tick = loop_timer_new(s->loop, tick, s);
+	loop_timer_set(s->tick, 0);
+}
+
+bool
+streamer_turn(struct streamer *s)
+{
+	bool	is_good = loop_turn(s->loop);
+
+	hub_flush(s->hub);
+	connections_clock(s->connections, loop_now_ms());
+	connections_turn_end(s->connections);
+	return is_good;
+}
+
+void
+streamer_say_goodbye(struct streamer *s)
+{
+	int64_t until_ms = loop_now_ms() + STOP_LIMIT_MS;
+
+	server_stop_listening(s->server);
+	connections_close(s->connections, CLOSE_GOING_AWAY, "the server is stopping");
+	while (connections_count(s->connections) > 0 && loop_now_ms() < until_ms && streamer_turn(s))
+		;
+}
+
+struct streamer *
+streamer_new(const struct options *o)
+{
+	struct streamer *s = memory_new(sizeof(*s));
+
+	s->options = o;
+	if (!read_secret(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	{
+		streamer_free(s);
+		return NULL;
+	}
+	set_up_database(s);
+	return s;
+}
+
+void
+streamer_free(struct streamer *s)
+{
+	wal_free(s->wal);
+	upkeep_free(s->upkeep);
+	query_pool_free(s->queries);
+	loop_timer_free(s->wake);
+	loop_timer_free(s->tick);
+	if (s->loop != NULL)
+		loop_free(s->loop);
+	server_free(s->server);
+	http_free(s->http);
+	connections_free(s->connections);
+	hub_free(s->hub);
+	feed_free(s->feed);
+	token_keys_free(s->auth.keys);
+	free(s);
+}

@@ -36,7 +36,8 @@ struct socket
 	struct connection *connection;		/* NULL before the handshake is done and after the end */
 	struct http_exchange *exchange;
 	struct buffer message;				/* fragments so far */
-	int		close_code;					/* 0: stay */
+	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
+	bool	is_drained;
 	char	close_reason[REASON_MAX];
 };
 
@@ -156,7 +157,7 @@ write_out(struct server *s, struct socket *socket)
 	size_t	len;
 	bool	has_more;
 
-	if (socket->close_code != 0)
+	if (socket->close_code != 0 && socket->is_drained)
 		return close_now(socket);
 	if (lws_send_pipe_choked(socket->wsi))
 	{
@@ -170,7 +171,8 @@ write_out(struct server *s, struct socket *socket)
 	len = out->len - sizeof(headroom);
 	if (len > 0 && lws_write(socket->wsi, (unsigned char *) out->data + sizeof(headroom), len, LWS_WRITE_HTTP) < 0)
 		return -1;
-	if (has_more)
+	socket->is_drained = len == 0 || !has_more;
+	if (has_more || socket->close_code != 0)
 		lws_callback_on_writable(socket->wsi);
 	if (out->cap > SCRATCH_KEPT)
 		buffer_free(out);
@@ -281,6 +283,7 @@ server_close(void *at, int code, const char *reason)
 	if (socket->close_code != 0)
 		return;
 	socket->close_code = code;
+	socket->is_drained = false;
 	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
 	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
 	lws_callback_on_writable(socket->wsi);

@@ -114,12 +114,7 @@ row_in_held_scope(Push *push, const SyncTable *table, const Row *row)
 bool
 row_is_marked(const SyncTable *table, const Row *row)
 {
-	bool		isnull;
-
-	if (table->deleted_at < 0)
-		return false;
-	heap_getattr(row->tuple, table->columns[table->deleted_at].attnum, row->desc, &isnull);
-	return !isnull;
+	return sync_is_marked(table, row->tuple, row->desc);
 }
 
 int64

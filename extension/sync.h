@@ -102,6 +102,7 @@ extern Bitmapset *sync_readable_columns(const SyncTable *table, bool *all);	/* N
 extern char *sync_operator(Oid type, bool less);	/* "OPERATOR(schema.=)", or > for less = true's mirror */
 extern Oid	sync_base_type(Oid type);
 extern const char *sync_key_constraint(const SyncTable *table);
+extern bool sync_is_marked(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* deleted softly */
 extern Oid	sync_table_owner(const SyncTable *table);
 extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
 extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */

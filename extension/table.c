@@ -6,6 +6,7 @@
 #include "sync.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_attribute.h"
@@ -107,6 +108,17 @@ sync_key_constraint(const SyncTable *table)
 
 	table_close(relation, AccessShareLock);
 	return name ? name : "";
+}
+
+bool
+sync_is_marked(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull;
+
+	if (table->deleted_at < 0)
+		return false;
+	heap_getattr(tuple, table->columns[table->deleted_at].attnum, desc, &isnull);
+	return !isnull;
 }
 
 Oid

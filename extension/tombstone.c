@@ -125,17 +125,6 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	SPI_finish();
 }
 
-static bool
-is_marked(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
-{
-	bool		isnull;
-
-	if (table->deleted_at < 0)
-		return false;
-	heap_getattr(tuple, table->columns[table->deleted_at].attnum, desc, &isnull);
-	return !isnull;
-}
-
 /* The text of the column that decides who is concerned; two NULLs are the same. */
 static bool
 same_text(const SyncTable *table, int column, HeapTuple old, HeapTuple new, TupleDesc desc)
@@ -154,9 +143,9 @@ same_text(const SyncTable *table, int column, HeapTuple old, HeapTuple new, Tupl
 static const char *
 reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
 {
-	if (is_marked(table, old, desc))
+	if (sync_is_marked(table, old, desc))
 		return NULL;			/* its tombstone stands already */
-	if (is_marked(table, new, desc))
+	if (sync_is_marked(table, new, desc))
 		return "deleted";
 	if (table->scope_column >= 0 && !same_text(table, table->scope_column, old, new, desc))
 		return "moved";
@@ -181,7 +170,7 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
 	desc = RelationGetDescr(data->tg_relation);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
-		reason = is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
+		reason = sync_is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
 	else
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)

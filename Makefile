@@ -6,7 +6,9 @@ MODULE_big = sync
 SOURCES = $(sort $(wildcard extension/*.c))
 OUR_HEADERS = $(sort $(wildcard extension/*.h))
 OBJS = $(SOURCES:.c=.o)
-DATA = $(sort $(wildcard extension/sync--*.sql))
+# The install script is one file to PostgreSQL and one part per subject to us, in the order they need each other
+SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers scope enable rules privileges)
+DATA_built = extension/sync--1.0.sql
 PGFILEDESC = "sync - change tracking, pull and push for live copies of tables"
 
 # `make installcheck` runs these against a running server; `make test` brings a server of its own
@@ -31,6 +33,8 @@ export PG_CONFIG
 ifneq ($(PGXS),)
 include $(PGXS)
 $(OBJS) $(OBJS:.o=.bc): $(OUR_HEADERS)
+extension/sync--1.0.sql: $(SQL_PARTS) Makefile
+	cat $(SQL_PARTS) > $@
 ifneq ($(STREAMER),no)
 all: streamer
 install: install-streamer

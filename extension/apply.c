@@ -53,12 +53,10 @@ remember_own_change(Push *push, Change *change)
 static bool
 is_own_since(const Push *push, const Change *change, const Row *row)
 {
-	SyncClock	clock;
-	bool		isnull;
-	Datum		value = heap_getattr(row->tuple, change->table->clock_att, row->desc, &isnull);
+	SyncWrite	write;
 
-	return sync_clock_read(value, isnull, &clock) && clock.device == push->device_hash &&
-		clock.version == row_version(change->table, row) && change->local_version + 1 >= clock.since;
+	sync_clock_newest(change->table, row->tuple, row->desc, &write);
+	return write.device == push->device_hash;
 }
 
 static bool
@@ -88,15 +86,11 @@ base_holds(Push *push, const Change *change, const Row *row)
 static bool
 is_later(Push *push, const Change *change, const Row *row)
 {
-	SyncClock	clock;
-	bool		isnull;
-	Datum		value = heap_getattr(row->tuple, change->table->clock_att, row->desc, &isnull);
+	SyncWrite	write;
 
-	if (sync_clock_read(value, isnull, &clock))
-		return change->edited_at > clock.edited_at ||
-			(change->edited_at == clock.edited_at && clock.device == push->device_hash);
-	value = heap_getattr(row->tuple, change->table->at_att, row->desc, &isnull);
-	return change->edited_at > DatumGetTimestampTz(value);
+	sync_clock_newest(change->table, row->tuple, row->desc, &write);
+	return change->edited_at > write.edited_at ||
+		(change->edited_at == write.edited_at && write.device == push->device_hash);
 }
 
 /* ---- writing ---- */
@@ -108,9 +102,9 @@ write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, 
 	uint64		touched;
 
 	push->stamp.relid = change->table->relid;
-	push->stamp.clock.edited_at = change->edited_at;
-	push->stamp.clock.device = push->device_hash;
-	push->stamp.clock.queue = change->queue_id ? sync_hash(change->queue_id, strlen(change->queue_id), 0) : 0;
+	push->stamp.write.edited_at = change->edited_at;
+	push->stamp.write.device = push->device_hash;
+	push->stamp.write.queue = change->queue_id ? sync_hash(change->queue_id, strlen(change->queue_id), 0) : 0;
 	push->stamp.soft_deletes = 0;
 	push->stamp.entity_id = NULL;
 	sync_push_stamp = &push->stamp;
@@ -175,7 +169,7 @@ check_references(Push *push, const SyncTable *table, const Row *row)
 		Datum		keys[INDEX_MAX_KEYS];
 		Row			target;
 
-		if (other == NULL || (other->scope_column < 0 && !other->has_policies) || !referenced_key(table, other, fk, row, keys))
+		if (other == NULL || (other->scope_column == NULL && !other->has_policies) || !referenced_key(table, other, fk, row, keys))
 			continue;
 		target = row_read(push, other, keys, "");
 		if (target.tuple == NULL || (row_in_held_scope(push, other, &target) && row_may_see(push, other, keys)))

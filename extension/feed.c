@@ -81,7 +81,7 @@ put_table(StringInfo out, const SyncTable *table)
 	put_string(out, "table", get_rel_name(table->relid));
 	put_string(out, "entity_type", table->entity_type);
 	put_string(out, "scope", table->scope);
-	put_string(out, "scope_column", column_name(table, table->scope_column));
+	put_string(out, "scope_column", table->scope_column ? table->scope_column->name : NULL);
 	put_string(out, "deleted_at", column_name(table, table->deleted_at));
 	appendStringInfo(out, "\"priority\":%d,\"key\":[", table->priority);
 	for (i = 0; i < table->nkeys; i++)

@@ -89,7 +89,7 @@ part_values(const Pull *pull, const PullTable *p, char phase, int *n)
 static void
 put_scope(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase, const char *expression)
 {
-	const SyncColumn *column = &p->table->columns[p->table->scope_column];
+	const SyncColumn *column = p->table->scope_column;
 	char	   *type = format_type_be_qualified(sync_base_type(column->type));
 	int			n;
 	char	  **values = part_values(pull, p, phase, &n);
@@ -189,7 +189,7 @@ build_row_query(StringInfo sql, Params *params, const Pull *pull, const PullTabl
 	if (table->deleted_at >= 0)
 		appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
 	if (p->scope)
-		put_scope(sql, params, pull, p, phase, psprintf("t.%s", quote_identifier(table->columns[table->scope_column].name)));
+		put_scope(sql, params, pull, p, phase, psprintf("t.%s", quote_identifier(table->scope_column->name)));
 	if (by_xid)
 	{
 		put_changed(sql, params, &pull->next);
@@ -334,7 +334,7 @@ is_alive(Pull *pull, const PullTable *p, const char *entity_id)
 	if (table->deleted_at >= 0)
 		appendStringInfo(&sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
 	if (p->scope)
-		put_scope(&sql, &params, pull, p, 'W', psprintf("t.%s", quote_identifier(table->columns[table->scope_column].name)));
+		put_scope(&sql, &params, pull, p, 'W', psprintf("t.%s", quote_identifier(table->scope_column->name)));
 	SPI_execute_with_args(sql.data, params.n, params.types, params.values, NULL, true, 1);
 	return SPI_processed > 0;
 }

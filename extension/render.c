@@ -77,6 +77,7 @@ sync_render_setup(SyncColumn *column)
 	column->kind = sync_kind(column->type);
 	getTypeOutputInfo(column->type, &function, &is_varlena);
 	fmgr_info_cxt(function, &column->output, CurrentMemoryContext);
+	get_typlenbyval(column->type, &column->len, &column->byval);
 }
 
 void
@@ -540,9 +541,7 @@ sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDe
 	bool		has_time = !isnull;
 	Datum		by = heap_getattr(tuple, table->by_att, desc, &isnull);
 	char	   *changed_by = isnull ? NULL : TextDatumGetCString(by);
-	Datum		clock_datum = heap_getattr(tuple, table->clock_att, desc, &isnull);
-	bool		has_clock = !isnull;
-	SyncClock	clock;
+	SyncWrite	newest;
 	int			start;
 
 	appendStringInfo(out, "{\"operation\":\"%s\"", version == 1 ? "create" : "update");
@@ -562,14 +561,18 @@ sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDe
 	else
 		appendStringInfoString(out, "null");
 	sync_render_member(out, "changed_by", changed_by);
-	if (table->scope_column >= 0)
+	if (table->scope_column)
 	{
-		const SyncColumn *column = &table->columns[table->scope_column];
+		const SyncColumn *column = table->scope_column;
 		Datum		scope = heap_getattr(tuple, column->attnum, desc, &isnull);
 
 		sync_render_member(out, "scope", isnull ? NULL : sync_value_text(column, scope));
 	}
-	if (own_device && has_clock && sync_clock_read(clock_datum, false, &clock) && clock.device == own_device)
-		appendStringInfoString(out, ",\"origin\":true");
+	if (own_device)
+	{
+		sync_clock_newest(table, tuple, desc, &newest);
+		if (newest.device == own_device && newest.version == version)
+			appendStringInfoString(out, ",\"origin\":true");
+	}
 	appendStringInfoChar(out, '}');
 }

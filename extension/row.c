@@ -104,9 +104,9 @@ row_in_held_scope(Push *push, const SyncTable *table, const Row *row)
 	bool		isnull;
 	Datum		value;
 
-	if (table->scope_column < 0)
+	if (table->scope_column == NULL)
 		return true;
-	column = &table->columns[table->scope_column];
+	column = table->scope_column;
 	value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
 	return !isnull && sync_scope_has(row_scope_held(push, table), sync_value_text(column, value));
 }
@@ -145,7 +145,7 @@ row_seen_deletion(Push *push, const Change *change)
 		return 0;
 	version = strtoll(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
 	scope = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	if (change->table->scope_column >= 0 && !sync_scope_has(row_scope_held(push, change->table), scope))
+	if (change->table->scope_column && !sync_scope_has(row_scope_held(push, change->table), scope))
 		return 0;
 	return version;
 }

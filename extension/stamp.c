@@ -23,72 +23,6 @@ PG_FUNCTION_INFO_V1(sync_soft_delete);
 
 SyncPushStamp *sync_push_stamp = NULL;
 
-#define CLOCK_FORMAT 1
-#define CLOCK_LEN (1 + 1 + 5 * 8)
-
-static void
-put_64(char **p, uint64 n)
-{
-	int			i;
-
-	for (i = 7; i >= 0; i--)
-		*(*p)++ = (char) (n >> (i * 8));
-}
-
-static uint64
-get_64(const char **p)
-{
-	uint64		n = 0;
-	int			i;
-
-	for (i = 0; i < 8; i++)
-		n = (n << 8) | (unsigned char) *(*p)++;
-	return n;
-}
-
-/*
- * sync_clock as stored: a format byte, then entries of name length, name, version, edit time, device hash,
- * queue_id hash, and the version since which that device alone has written.
- * The entry without a name stands for all columns not listed; so far it is the only one.
- */
-static Datum
-clock_write(const SyncClock *clock)
-{
-	bytea	   *bytes = palloc(VARHDRSZ + CLOCK_LEN);
-	char	   *p = VARDATA(bytes);
-
-	SET_VARSIZE(bytes, VARHDRSZ + CLOCK_LEN);
-	*p++ = CLOCK_FORMAT;
-	*p++ = 0;
-	put_64(&p, clock->version);
-	put_64(&p, clock->edited_at);
-	put_64(&p, clock->device);
-	put_64(&p, clock->queue);
-	put_64(&p, clock->since);
-	return PointerGetDatum(bytes);
-}
-
-bool
-sync_clock_read(Datum datum, bool isnull, SyncClock *out)
-{
-	bytea	   *bytes;
-	const char *p;
-
-	if (isnull)
-		return false;
-	bytes = DatumGetByteaPP(datum);
-	p = VARDATA_ANY(bytes);
-	if (VARSIZE_ANY_EXHDR(bytes) < CLOCK_LEN || p[0] != CLOCK_FORMAT || p[1] != 0)
-		return false;
-	p += 2;
-	out->version = get_64(&p);
-	out->edited_at = get_64(&p);
-	out->device = get_64(&p);
-	out->queue = get_64(&p);
-	out->since = get_64(&p);
-	return true;
-}
-
 static void
 check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
 {
@@ -115,16 +49,17 @@ is_column_changed(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleD
 	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
 }
 
-/* A stored generated column is NULL in a BEFORE trigger's new row, and follows from the others. */
-static bool
-is_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+/* Which columns an update writes. A stored generated column is NULL in a BEFORE trigger's new row, and follows from the others. */
+static Bitmapset *
+changed_columns(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
 {
+	Bitmapset  *changed = NULL;
 	int			i;
 
 	for (i = 0; i < table->ncolumns; i++)
 		if (!table->columns[i].is_generated && is_column_changed(&table->columns[i], old, new, desc))
-			return true;
-	return false;
+			changed = bms_add_member(changed, i);
+	return changed;
 }
 
 static bool
@@ -159,22 +94,31 @@ timestamp_for(const SyncColumn *column, TimestampTz now)
 	return sync_base_type(column->type) == TIMESTAMPTZOID ? TimestampTzGetDatum(now) : TimestampGetDatum((Timestamp) now);
 }
 
-/* Since which version the device of this push has been the only writer; old NULL: an insert. */
-static int64
-own_since(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version)
+/* The write that is going on: a pushed change, or SQL. */
+static SyncWrite
+current_write(const SyncTable *table, int64 version, TimestampTz now)
 {
-	SyncClock	before;
-	bool		isnull;
-	Datum		clock = old ? heap_getattr(old, table->clock_att, desc, &isnull) : (Datum) 0;
+	SyncWrite	write = {.version = version, .edited_at = now};
 
-	if (old && sync_clock_read(clock, isnull, &before) && before.device == sync_push_stamp->clock.device &&
-		before.version == DatumGetInt64(heap_getattr(old, table->version_att, desc, &isnull)))
-		return before.since;
-	return version;
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
+	{
+		write = sync_push_stamp->write;
+		write.version = version;
+	}
+	return write;
+}
+
+/* A table whose rows win or lose as a whole needs no account of columns. */
+static Datum
+next_clock(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, int64 version, TimestampTz now, bool *isnull)
+{
+	SyncWrite	write = current_write(table, version, now);
+
+	return sync_clock_next(table, old, desc, table->rule == RULE_LWW ? NULL : changed, &write, isnull);
 }
 
 static HeapTuple
-set_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc, int64 version)
+set_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc, const Bitmapset *changed, int64 version)
 {
 	int			cols[6] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
 	Datum		values[6];
@@ -186,16 +130,11 @@ set_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc, 
 	values[0] = Int64GetDatum(version);
 	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[2] = TimestampTzGetDatum(now);
-	nulls[3] = user == NULL;
-	values[3] = user ? CStringGetTextDatum(user) : (Datum) 0;
-	nulls[4] = sync_push_stamp == NULL || sync_push_stamp->relid != table->relid;
-	if (!nulls[4])
-	{
-		sync_push_stamp->clock.version = version;
-		sync_push_stamp->clock.since = own_since(table, old, desc, version);
-		values[4] = clock_write(&sync_push_stamp->clock);
+	nulls[3] = user == NULL || table->is_anonymous;
+	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(user);
+	values[4] = next_clock(table, old, desc, changed, version, now, &nulls[4]);
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
 		sync_push_stamp->entity_id = MemoryContextStrdup(TopTransactionContext, sync_entity_id(table, new, desc));
-	}
 	if (table->updated_at >= 0)
 	{
 		cols[n] = table->columns[table->updated_at].attnum;
@@ -210,6 +149,7 @@ sync_stamp(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	SyncTable  *table;
 	TupleDesc	desc;
+	Bitmapset  *changed;
 	bool		isnull;
 	int64		version;
 
@@ -221,15 +161,16 @@ sync_stamp(PG_FUNCTION_ARGS)
 	{
 		/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
 		version = sync_tombstone_version(table, sync_entity_id(table, data->tg_trigtuple, desc)) + 1;
-		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, version));
+		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, NULL, version));
 	}
-	if (!is_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
+	changed = changed_columns(table, data->tg_trigtuple, data->tg_newtuple, desc);
+	if (changed == NULL)
 		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
 	if (is_key_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
 		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, data->tg_newtuple, desc)) + 1);
-	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc, version));
+	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc, changed, version));
 }
 
 /*

@@ -47,8 +47,32 @@ typedef struct SyncColumn
 	int32		typmod;
 	char		kind;			/* how it is written as JSON, see render.c */
 	bool		is_generated;
+	uint32		name_hash;		/* what sync_clock knows it by */
+	int16		len;
+	bool		byval;
 	FmgrInfo	output;
+	List	   *rules;			/* of SyncColumnRule: for the column, or for members of its JSON; NIL: the table's rule decides */
 } SyncColumn;
+
+typedef enum SyncRule
+{
+	RULE_MERGE, RULE_LWW, RULE_REJECT, RULE_MANUAL,	/* of tables */
+	RULE_UNION, RULE_APPEND, RULE_COUNTER, RULE_TEXT, RULE_SERVER, RULE_CLIENT, RULE_MAX, RULE_MIN, RULE_OBJECT, RULE_RESOLVER	/* of columns, besides lww */
+} SyncRule;
+extern SyncRule sync_rule_by_name(const char *name);
+extern const char *sync_rule_name(SyncRule rule);
+
+typedef struct SyncColumnRule
+{
+	char	   *member;			/* of a JSON column; NULL: the column itself */
+	SyncRule	rule;
+	Oid			resolver;
+} SyncColumnRule;
+
+typedef enum SyncDeleteRule
+{
+	DELETE_WINS, EDIT_WINS, DELETE_LWW
+} SyncDeleteRule;
 
 typedef struct SyncTable
 {
@@ -58,6 +82,14 @@ typedef struct SyncTable
 	char	   *scope;			/* scope name or NULL */
 	int32		scope_id;
 	bool		is_soft;		/* DELETE marks deleted_at */
+	SyncRule	rule;
+	SyncDeleteRule delete_rule;
+	bool		has_history;
+	bool		enforce_locks;
+	bool		is_anonymous;	/* others see no name */
+	bool		verify;
+	Interval   *edit_window;	/* NULL: none */
+	List	   *policy_columns;	/* of SyncColumn: what row-local policies look at */
 	bool		policy_is_scope;
 	bool		has_policies;	/* row-level security is on */
 	int			priority;
@@ -66,7 +98,7 @@ typedef struct SyncTable
 	SyncColumn *columns;
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in key order */
-	int			scope_column;	/* index into columns, -1: none */
+	SyncColumn *scope_column;	/* NULL: none; for tables enabled via another it is sync_scope, which is not among columns */
 	int			deleted_at;		/* likewise */
 	int			updated_at;		/* likewise */
 	AttrNumber	version_att;
@@ -198,26 +230,32 @@ extern SyncScope *sync_scope_held(int32 scope_id);	/* inside SPI, as the caller 
 extern bool sync_scope_has(const SyncScope *scope, const char *value);
 extern Datum sync_text_array(char **values, int n);
 
-/* stamp.c */
-typedef struct SyncClock
+/*
+ * clock.c: who last wrote each column. A write by SQL has device 0. Columns that have no write of their own in sync_clock share its entry for
+ * the rest; a NULL sync_clock means that all were last written by the write of sync_version, at sync_at, by SQL.
+ */
+typedef struct SyncWrite
 {
 	int64		version;
-	int64		edited_at;		/* TimestampTz, already clamped */
+	TimestampTz edited_at;		/* already clamped */
 	uint64		device;
 	uint64		queue;
-	int64		since;			/* all versions from here on are this device's */
-} SyncClock;
+} SyncWrite;
+extern void sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out);	/* of one column */
+extern Datum sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write,
+							 bool *isnull);	/* old or changed NULL: every column is written */
+extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
+/* stamp.c */
 /* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */
 typedef struct SyncPushStamp
 {
 	Oid			relid;
-	SyncClock	clock;
+	SyncWrite	write;			/* its version is set by the trigger */
 	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
 	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
 } SyncPushStamp;
 extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */
-extern bool sync_clock_read(Datum clock, bool isnull, SyncClock *out);
 
 /* tombstone.c */
 extern int64 sync_tombstone_version(const SyncTable *table, const char *entity_id);

@@ -23,6 +23,8 @@
 #include "utils/relcache.h"
 #include "utils/typcache.h"
 
+PG_FUNCTION_INFO_V1(sync_changed_table);
+
 /* table is valid only while context is: both are dropped together, and set as the last step of a refill. */
 typedef struct TableEntry
 {
@@ -209,6 +211,7 @@ read_columns(SyncTable *table, TupleDesc desc)
 		if (att->attisdropped || strncmp(NameStr(att->attname), "sync_", 5) == 0)
 			continue;
 		column->name = pstrdup(NameStr(att->attname));
+		column->name_hash = (uint32) sync_hash(column->name, strlen(column->name), 0);
 		column->attnum = att->attnum;
 		column->type = att->atttypid;
 		column->typmod = att->atttypmod;
@@ -251,8 +254,95 @@ field(HeapTuple tuple, TupleDesc desc, int n)
 	return SPI_getvalue(tuple, desc, n);
 }
 
+/* The registry's row, in the order that build_table reads it. */
 #define REGISTRY_COLUMNS "t.id, t.entity_type, t.scope_column, t.deletes, t.priority, t.policy_is_scope, t.deleted_at, " \
-	"t.updated_at, t.enabled_xid, s.id, s.name"
+	"t.updated_at, t.enabled_xid, s.id, s.name, t.rule, t.delete_rule, t.history, t.enforce_locks, t.anonymous, t.verify, t.edit_window, " \
+	"pg_catalog.to_json(t.policy_columns)"
+
+enum
+{
+	REG_ID = 1, REG_ENTITY_TYPE, REG_SCOPE_COLUMN, REG_DELETES, REG_PRIORITY, REG_POLICY_IS_SCOPE, REG_DELETED_AT, REG_UPDATED_AT,
+	REG_ENABLED_XID, REG_SCOPE_ID, REG_SCOPE, REG_RULE, REG_DELETE_RULE, REG_HISTORY, REG_ENFORCE_LOCKS, REG_ANONYMOUS, REG_VERIFY,
+	REG_EDIT_WINDOW, REG_POLICY_COLUMNS
+};
+
+static bool
+is_set(HeapTuple tuple, TupleDesc desc, int n)
+{
+	return field(tuple, desc, n)[0] == 't';
+}
+
+static const char *const rule_names[] = {
+	"merge", "lww", "reject", "manual", "union", "append", "counter", "text", "server", "client", "max", "min", "object", "resolver"
+};
+
+SyncRule
+sync_rule_by_name(const char *name)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(rule_names); i++)
+		if (strcmp(rule_names[i], name) == 0)
+			return i;
+	elog(ERROR, "unknown rule \"%s\"", name);
+}
+
+const char *
+sync_rule_name(SyncRule rule)
+{
+	return rule_names[rule];
+}
+
+static SyncDeleteRule
+delete_rule_by_name(const char *name)
+{
+	return strcmp(name, "edit_wins") == 0 ? EDIT_WINS : strcmp(name, "lww") == 0 ? DELETE_LWW : DELETE_WINS;
+}
+
+/* The scope column may be one of ours: sync_scope, for tables enabled via another. */
+static SyncColumn *
+read_scope_column(SyncTable *table, TupleDesc desc, const char *name)
+{
+	SyncColumn *column;
+
+	if (name == NULL)
+		return NULL;
+	if (strcmp(name, "sync_scope") != 0)
+		return &table->columns[column_index(table, name)];
+	column = palloc0(sizeof(SyncColumn));
+	column->name = pstrdup(name);
+	column->attnum = own_column(desc, name);
+	column->type = TupleDescAttr(desc, column->attnum - 1)->atttypid;
+	column->typmod = -1;
+	sync_render_setup(column);
+	return column;
+}
+
+static List *
+read_policy_columns(SyncTable *table, const char *json)
+{
+	Jsonb	   *names = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	List	   *columns = NIL;
+	int			i;
+
+	for (i = 0; i < (int) JB_ROOT_COUNT(names); i++)
+		columns = lappend(columns, &table->columns[column_index(table, sync_json_text(getIthJsonbValueFromContainer(&names->root, i)))]);
+	return columns;
+}
+
+static Interval *
+read_interval(HeapTuple tuple, TupleDesc desc, int n)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, n, &isnull);
+	Interval   *copy;
+
+	if (isnull)
+		return NULL;
+	copy = palloc(sizeof(Interval));
+	*copy = *DatumGetIntervalP(value);
+	return copy;
+}
 
 /* Builds the table from its registry row in the current memory context. */
 static SyncTable *
@@ -265,23 +355,54 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 	table->relid = relid;
 	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 														 RelationGetRelationName(relation)));
-	table->id = atoi(field(row, desc, 1));
-	table->entity_type = field(row, desc, 2);
+	table->id = atoi(field(row, desc, REG_ID));
+	table->entity_type = field(row, desc, REG_ENTITY_TYPE);
 	table->has_policies = relation->rd_rel->relrowsecurity;
-	table->is_soft = strcmp(field(row, desc, 4), "soft") == 0;
-	table->priority = atoi(field(row, desc, 5));
-	table->policy_is_scope = field(row, desc, 6)[0] == 't';
-	table->enabled_xid = FullTransactionIdFromU64(strtoull(field(row, desc, 9), NULL, 10));
-	scope_id = field(row, desc, 10);
+	table->is_soft = strcmp(field(row, desc, REG_DELETES), "soft") == 0;
+	table->priority = atoi(field(row, desc, REG_PRIORITY));
+	table->policy_is_scope = is_set(row, desc, REG_POLICY_IS_SCOPE);
+	table->enabled_xid = FullTransactionIdFromU64(strtoull(field(row, desc, REG_ENABLED_XID), NULL, 10));
+	scope_id = field(row, desc, REG_SCOPE_ID);
 	table->scope_id = scope_id ? atoi(scope_id) : 0;
-	table->scope = field(row, desc, 11);
+	table->scope = field(row, desc, REG_SCOPE);
+	table->rule = sync_rule_by_name(field(row, desc, REG_RULE));
+	table->delete_rule = delete_rule_by_name(field(row, desc, REG_DELETE_RULE));
+	table->has_history = is_set(row, desc, REG_HISTORY);
+	table->enforce_locks = is_set(row, desc, REG_ENFORCE_LOCKS);
+	table->is_anonymous = is_set(row, desc, REG_ANONYMOUS);
+	table->verify = is_set(row, desc, REG_VERIFY);
+	table->edit_window = read_interval(row, desc, REG_EDIT_WINDOW);
 	read_columns(table, RelationGetDescr(relation));
 	read_key(table, relation);
-	table->scope_column = column_index(table, field(row, desc, 3));
-	table->deleted_at = column_index(table, field(row, desc, 7));
-	table->updated_at = column_index(table, field(row, desc, 8));
+	table->scope_column = read_scope_column(table, RelationGetDescr(relation), field(row, desc, REG_SCOPE_COLUMN));
+	table->policy_columns = read_policy_columns(table, field(row, desc, REG_POLICY_COLUMNS));
+	table->deleted_at = column_index(table, field(row, desc, REG_DELETED_AT));
+	table->updated_at = column_index(table, field(row, desc, REG_UPDATED_AT));
 	table_close(relation, AccessShareLock);
 	return table;
+}
+
+/* Rules of columns, from rows of (column, member, rule, resolver). */
+static void
+read_column_rules(SyncTable *table, SPITupleTable *rows, uint64 n)
+{
+	uint64		i;
+	int			c;
+
+	for (i = 0; i < n; i++)
+	{
+		char	   *name = field(rows->vals[i], rows->tupdesc, 1);
+		SyncColumnRule *rule = palloc0(sizeof(SyncColumnRule));
+		bool		isnull;
+		Datum		resolver = SPI_getbinval(rows->vals[i], rows->tupdesc, 4, &isnull);
+
+		rule->member = field(rows->vals[i], rows->tupdesc, 2);
+		rule->rule = sync_rule_by_name(field(rows->vals[i], rows->tupdesc, 3));
+		rule->resolver = isnull ? InvalidOid : DatumGetObjectId(resolver);
+		for (c = 0; c < table->ncolumns; c++)	/* none: the column was dropped since */
+			if (strcmp(table->columns[c].name, name) == 0)
+				table->columns[c].rules = lappend(table->columns[c].rules, rule);
+	}
 }
 
 static void
@@ -294,9 +415,16 @@ fill_entry(TableEntry *entry, bool missing_ok)
 	MemoryContext before;
 	SyncTable  *table = NULL;
 	SPITupleTable *rows;
+	SPITupleTable *rules;
+	uint64		found;
 
 	SPI_connect();
 	sync_become_extension(&saved);
+	SPI_execute_with_args("SELECT c.column_name, c.member, c.rule, c.resolver::pg_catalog.oid FROM sync.column_rule c "
+						  "JOIN sync.synced_table t ON t.id OPERATOR(pg_catalog.=) c.table_id WHERE t.relation OPERATOR(pg_catalog.=) $1",
+						  1, types, values, NULL, false, 0);
+	rules = SPI_tuptable;
+	found = SPI_processed;
 	SPI_execute_with_args("SELECT " REGISTRY_COLUMNS " FROM sync.synced_table t LEFT JOIN sync.scope s ON s.name = t.scope "
 						  "WHERE t.relation OPERATOR(pg_catalog.=) $1", 1, types, values, NULL, false, 1);
 	sync_become_back(&saved);
@@ -315,6 +443,7 @@ fill_entry(TableEntry *entry, bool missing_ok)
 	context = AllocSetContextCreate(CurrentMemoryContext, "synced table", ALLOCSET_SMALL_SIZES);
 	before = MemoryContextSwitchTo(context);
 	table = build_table(entry->relid, rows->vals[0], rows->tupdesc);
+	read_column_rules(table, rules, found);
 	MemoryContextSwitchTo(before);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	SPI_finish();
@@ -352,6 +481,22 @@ sync_table_by_relid(Oid relid, bool missing_ok)
 	entry->is_stale = false;
 	fill_entry(entry, missing_ok);
 	return entry->table;
+}
+
+/* sync.changed_table(id): the registry's row is no part of the relation, so every backend is told to read it again. */
+Datum
+sync_changed_table(PG_FUNCTION_ARGS)
+{
+	List	   *tables;
+	ListCell   *lc;
+
+	SPI_connect();
+	tables = sync_list_tables();
+	foreach(lc, tables)
+		if (((SyncListed *) lfirst(lc))->table->id == PG_GETARG_INT32(0))
+			CacheInvalidateRelcacheByRelid(((SyncListed *) lfirst(lc))->table->relid);
+	SPI_finish();
+	PG_RETURN_VOID();
 }
 
 List *
@@ -411,7 +556,7 @@ sync_readable_columns(const SyncTable *table, bool *all)
 	for (i = 0; i < table->ncolumns; i++)
 		if (pg_attribute_aclcheck(table->relid, table->columns[i].attnum, role, ACL_SELECT) == ACLCHECK_OK)
 			readable = bms_add_member(readable, i);
-	if ((table->scope_column >= 0 && !bms_is_member(table->scope_column, readable)) ||
+	if ((table->scope_column && pg_attribute_aclcheck(table->relid, table->scope_column->attnum, role, ACL_SELECT) != ACLCHECK_OK) ||
 		(table->deleted_at >= 0 && !bms_is_member(table->deleted_at, readable)))
 		return NULL;
 	for (i = 0; i < table->nkeys; i++)

@@ -100,18 +100,18 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	Datum		scope = 0;
 	SyncRole	saved;
 
-	if (table->scope_column >= 0)
-		scope = heap_getattr(old, table->columns[table->scope_column].attnum, desc, &isnull);
+	if (table->scope_column)
+		scope = heap_getattr(old, table->scope_column->attnum, desc, &isnull);
 	values[0] = Int32GetDatum(table->id);
 	values[1] = CStringGetTextDatum(sync_entity_id(table, old, desc));
 	nulls[2] = isnull ? 'n' : ' ';
-	values[2] = isnull ? (Datum) 0 : CStringGetTextDatum(sync_value_text(&table->columns[table->scope_column], scope));
+	values[2] = isnull ? (Datum) 0 : CStringGetTextDatum(sync_value_text(table->scope_column, scope));
 	values[3] = Int64GetDatum(DatumGetInt64(heap_getattr(old, table->version_att, desc, &isnull)) + 1);
 	values[4] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	values[5] = CStringGetTextDatum(reason);
 	values[6] = TimestampTzGetDatum(GetCurrentTimestamp());
-	nulls[7] = user ? ' ' : 'n';
-	values[7] = user ? CStringGetTextDatum(user) : (Datum) 0;
+	nulls[7] = user && !table->is_anonymous ? ' ' : 'n';
+	values[7] = nulls[7] == ' ' ? CStringGetTextDatum(user) : (Datum) 0;
 
 	SPI_connect();
 	sync_become_extension(&saved);
@@ -127,16 +127,16 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 
 /* The text of the column that decides who is concerned; two NULLs are the same. */
 static bool
-same_text(const SyncTable *table, int column, HeapTuple old, HeapTuple new, TupleDesc desc)
+same_text(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc)
 {
 	bool		old_null;
 	bool		new_null;
-	Datum		a = heap_getattr(old, table->columns[column].attnum, desc, &old_null);
-	Datum		b = heap_getattr(new, table->columns[column].attnum, desc, &new_null);
+	Datum		a = heap_getattr(old, column->attnum, desc, &old_null);
+	Datum		b = heap_getattr(new, column->attnum, desc, &new_null);
 
 	if (old_null || new_null)
 		return old_null && new_null;
-	return strcmp(sync_value_text(&table->columns[column], a), sync_value_text(&table->columns[column], b)) == 0;
+	return strcmp(sync_value_text(column, a), sync_value_text(column, b)) == 0;
 }
 
 /* What this update takes away from those who had the old row; NULL: nothing. */
@@ -147,7 +147,7 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 		return NULL;			/* its tombstone stands already */
 	if (sync_is_marked(table, new, desc))
 		return "deleted";
-	if (table->scope_column >= 0 && !same_text(table, table->scope_column, old, new, desc))
+	if (table->scope_column && !same_text(table->scope_column, old, new, desc))
 		return "moved";
 	if (strcmp(sync_entity_id(table, old, desc), sync_entity_id(table, new, desc)) != 0)
 		return "moved";

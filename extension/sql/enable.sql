@@ -1,208 +1,5 @@
--- sync--1.0.sql - the schema, functions and triggers of the extension; public objects first, each with its comment.
+-- enable.sql - turning sync on and off for a table.
 -- SPDX-License-Identifier: PostgreSQL
-
-\echo Use "CREATE EXTENSION sync" to load this file. \quit
-
-----------------------------------------------------------------------------------------------------
--- Private: tables
-----------------------------------------------------------------------------------------------------
-
-CREATE TABLE sync.instance (
-    incarnation bigint NOT NULL,
-    horizon xid8 NOT NULL DEFAULT '0'
-);
-CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
-INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients) and the highest purged tombstone id.';
-
-CREATE TABLE sync.scope (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name text NOT NULL UNIQUE CHECK (name <> ''),
-    members text NOT NULL,
-    watch text[] NOT NULL DEFAULT '{}'
-);
-COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, and which columns say whom a change of membership concerns.';
-
-CREATE TABLE sync.synced_table (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    relation regclass NOT NULL UNIQUE,
-    entity_type text NOT NULL UNIQUE,
-    scope text REFERENCES sync.scope (name),
-    scope_column name,
-    rule text NOT NULL,
-    deletes text NOT NULL,
-    delete_rule text NOT NULL,
-    priority integer NOT NULL,
-    policy_is_scope boolean NOT NULL,
-    updated_at name,
-    deleted_at name,
-    added_deleted_at boolean NOT NULL DEFAULT false,
-    enabled_xid xid8 NOT NULL,
-    epoch xid8 NOT NULL
-);
-COMMENT ON TABLE sync.synced_table IS 'Tables that are synced. id is new at each enable; clients whose cursor does not see epoch start the table anew.';
-
-CREATE TABLE sync.tombstone (
-    id bigint GENERATED ALWAYS AS IDENTITY,
-    table_id integer NOT NULL,
-    entity_id text NOT NULL,
-    scope_value text,
-    old_values jsonb,
-    version bigint NOT NULL,
-    sync_xid xid8 NOT NULL,
-    reason text NOT NULL,
-    at timestamptz NOT NULL,
-    changed_by text
-);
-CREATE INDEX tombstone_entity ON sync.tombstone (table_id, entity_id);
-CREATE INDEX tombstone_xid ON sync.tombstone (table_id, sync_xid, id);
-COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents.';
-
-CREATE TABLE sync.ledger (
-    user_id text NOT NULL,
-    device_id text NOT NULL,
-    queue_id text NOT NULL,
-    body_hash bigint NOT NULL,
-    answer json NOT NULL,
-    table_id integer,
-    entity_id text,
-    at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, device_id, queue_id)
-);
-COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one.';
-
-CREATE TABLE sync.conflict (
-    conflict_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    table_id integer NOT NULL,
-    entity_type text NOT NULL,
-    entity_id text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('edit', 'delete', 'constraint', 'version')),
-    fields text[] NOT NULL,
-    local_data jsonb,
-    server_data jsonb,
-    base_data jsonb,
-    local_version bigint,
-    server_version bigint,
-    pushed_by text,
-    device_id text,
-    changed_by text,
-    rule text NOT NULL,
-    outcome text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
-COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here.';
-
-SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');
-
-----------------------------------------------------------------------------------------------------
--- Public: for applications
-----------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION sync.user_id() RETURNS text
-    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'sync_user_id_sql';
-COMMENT ON FUNCTION sync.user_id() IS 'The caller''s user: claim sub of the setting request.jwt.claims; NULL for nobody.';
-
-CREATE FUNCTION sync.pull(request jsonb) RETURNS json
-    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_pull';
-COMMENT ON FUNCTION sync.pull(jsonb) IS
-'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
-Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
-Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY409 on a standby or after a write in the same transaction.';
-
-CREATE FUNCTION sync.push(request jsonb) RETURNS json
-    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_push';
-COMMENT ON FUNCTION sync.push(jsonb) IS
-'Applies a device''s changes under the caller''s rights. request: {"device_id", "atomic"?: false, "changes": [{"queue_id"?, "operation": create|update|delete,
-"entity_type", "entity_id", "data", "base"?, "local_version"?, "timestamp"}]}. Answer: {"success", "processed": [a verdict per change], "server_time"}.
-Each change stands alone unless atomic. Errors of the whole request: SY400 bad request, SY401 nobody, SY413 over 10,000 changes or 16 MiB.';
-
-CREATE FUNCTION sync.session_state(request jsonb) RETURNS json
-    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_session_state';
-COMMENT ON FUNCTION sync.session_state(jsonb) IS
-'For the streamer, as the client: {"tables": [{"id", "full"}], "scopes": {name: [values held]}} for the tables a pull with the same request covers. full: all columns may be read.';
-
-----------------------------------------------------------------------------------------------------
--- Public: for the streamer (role sync_upkeep)
-----------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION sync.checkpoint(nonce bigint) RETURNS text
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_checkpoint';
-COMMENT ON FUNCTION sync.checkpoint(bigint) IS
-'Takes a snapshot, then writes and flushes a WAL message that holds only the nonce; returns the snapshot. Whatever the snapshot sees stands in WAL before the message.';
-
-CREATE FUNCTION sync.feed_tables() RETURNS json
-    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_tables';
-COMMENT ON FUNCTION sync.feed_tables() IS 'What the streamer must know of the synced tables: names, keys, scopes, the rendering kind of each column.';
-
-CREATE FUNCTION sync.feed_rows(table_id integer, keys text[]) RETURNS json
-    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_rows';
-COMMENT ON FUNCTION sync.feed_rows(integer, text[]) IS
-'Rows as they are now, for changes that the decoder cannot show whole: [{"entity_id", "xid", "change"}]. Reads every row: never grant it to an application.';
-
-----------------------------------------------------------------------------------------------------
--- Private: triggers and helpers
-----------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION sync.stamp() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_stamp';
-COMMENT ON FUNCTION sync.stamp() IS 'BEFORE INSERT OR UPDATE: sets version, transaction, time, user and clock from the old row.';
-CREATE FUNCTION sync.soft_delete() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_soft_delete';
-COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark.';
-CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_leave_tombstone';
-COMMENT ON FUNCTION sync.leave_tombstone() IS 'AFTER DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
-CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
-COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
-
-CREATE FUNCTION sync.column_kind(type oid) RETURNS "char"
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_column_kind';
-COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written as JSON; the letters are explained in render.c.';
-
-CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
-    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
-COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';
-
-----------------------------------------------------------------------------------------------------
--- Public: setting up (owners)
-----------------------------------------------------------------------------------------------------
-
-CREATE FUNCTION sync.create_scope(name text, members text, watch text[] DEFAULT '{}') RETURNS void
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
-$$
-DECLARE
-    entry text;
-    parts text[];
-BEGIN
-    IF create_scope.name IS NULL OR create_scope.name = '' THEN
-        RAISE EXCEPTION 'a scope needs a name' USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-    IF create_scope.members IS NULL OR create_scope.members !~* '^\s*(select|with|values|table)\y' THEN
-        RAISE EXCEPTION 'members of scope "%" must be a query', create_scope.name
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'One column with the values the caller holds, such as: SELECT team_id FROM public.member WHERE user_id = sync.user_id()';
-    END IF;
-    FOREACH entry IN ARRAY create_scope.watch LOOP
-        parts := pg_catalog.parse_ident(entry);
-        IF array_length(parts, 1) = 2 THEN
-            parts := 'public'::text || parts;
-        END IF;
-        IF array_length(parts, 1) <> 3 OR NOT EXISTS (
-            SELECT FROM pg_attribute a
-            WHERE a.attrelid = to_regclass(array_to_string(ARRAY(SELECT quote_ident(p) FROM unnest(parts[:array_length(parts, 1) - 1]) p), '.'))
-              AND a.attname = parts[array_length(parts, 1)] AND a.attnum > 0 AND NOT a.attisdropped) THEN
-            RAISE EXCEPTION 'watch entry "%" names no column', entry
-                USING ERRCODE = 'undefined_column', HINT = 'Write table.column, or schema.table.column outside public: the column that names the user concerned.';
-        END IF;
-    END LOOP;
-    INSERT INTO sync.scope (name, members, watch) VALUES (create_scope.name, create_scope.members, create_scope.watch);
-END
-$$;
-COMMENT ON FUNCTION sync.create_scope(text, text, text[]) IS
-'Declares a scope. members: a query of one column, run as the caller, of the values the caller holds (name its tables with their schema).
-watch: table.column entries (schema.table.column outside public); a change there makes connected clients'' scopes be read again.';
 
 -- Refuses what cannot be synced, each with its reason.
 CREATE FUNCTION sync.check_relation(relation regclass) RETURNS void
@@ -254,7 +51,6 @@ DECLARE
     started timestamptz := clock_timestamp();
     c pg_class;
     kind text;
-    missing text;
     column_name name;
     when_clause text;
     add_deleted_at boolean := false;
@@ -277,24 +73,16 @@ BEGIN
             USING ERRCODE = 'duplicate_object', HINT = 'sync.disable() it first to enable it with other options.';
     END IF;
 
-    SELECT string_agg(format('%s => %s', o.name, o.given), ', ') INTO missing FROM (VALUES
-        ('via', enable.via::text), ('history', nullif(enable.history, false)::text), ('edit_window', enable.edit_window::text),
-        ('enforce_locks', nullif(enable.enforce_locks, false)::text), ('anonymous', nullif(enable.anonymous, false)::text),
-        ('verify', nullif(enable.verify, false)::text),
-        ('rule', CASE WHEN enable.rule IN ('reject', 'manual') THEN enable.rule END),
-        ('delete_rule', CASE WHEN enable.delete_rule IN ('edit_wins', 'lww') THEN enable.delete_rule END)) o (name, given)
-    WHERE o.given IS NOT NULL;
-    IF missing IS NOT NULL THEN
-        RAISE EXCEPTION 'not built yet: %', missing
-            USING ERRCODE = 'feature_not_supported', HINT = 'Leave it out for now; the README lists what works.';
-    END IF;
-    IF enable.rule IS DISTINCT FROM 'merge' AND enable.rule IS DISTINCT FROM 'lww' THEN
+    IF enable.rule IS NULL OR enable.rule NOT IN ('merge', 'lww', 'reject', 'manual') THEN
         RAISE EXCEPTION 'unknown rule "%"', enable.rule
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Rules are merge, lww, reject and manual.';
     END IF;
-    IF enable.delete_rule IS DISTINCT FROM 'delete_wins' THEN
+    IF enable.delete_rule IS NULL OR enable.delete_rule NOT IN ('delete_wins', 'edit_wins', 'lww') THEN
         RAISE EXCEPTION 'unknown delete_rule "%"', enable.delete_rule
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Delete rules are delete_wins, edit_wins and lww.';
+    END IF;
+    IF enable.edit_window <= interval '0' THEN
+        RAISE EXCEPTION 'edit_window must be positive' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF enable.priority IS NULL OR enable.priority NOT BETWEEN 1 AND 3 THEN
         RAISE EXCEPTION 'priority must be 1 (critical), 2 (important) or 3 (optional)' USING ERRCODE = 'invalid_parameter_value';
@@ -303,6 +91,13 @@ BEGIN
     IF kind NOT IN ('hard', 'soft') THEN
         RAISE EXCEPTION 'unknown kind of deletes "%"', kind
             USING ERRCODE = 'invalid_parameter_value', HINT = 'Deletes are hard or soft.';
+    END IF;
+    IF enable.delete_rule = 'edit_wins' AND kind = 'hard' AND NOT coalesce(enable.history, false) THEN
+        RAISE EXCEPTION 'delete_rule edit_wins needs something to bring a deleted row back from'
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'Add history => true, or deletes => ''soft''.';
+    END IF;
+    IF enable.via IS NOT NULL OR enable.verify THEN
+        RAISE EXCEPTION 'via and verify are not built yet' USING ERRCODE = 'feature_not_supported';
     END IF;
 
     IF (enable.scope IS NULL) <> (enable.scope_column IS NULL) THEN
@@ -347,9 +142,6 @@ BEGIN
         RAISE EXCEPTION 'entity type "%" is taken', enable.entity_type
             USING ERRCODE = 'duplicate_object', HINT = 'Give the table another entity_type.';
     END IF;
-    IF enable.rule = 'merge' THEN
-        RAISE NOTICE 'rule "merge" acts as "lww" for now: the later edit of a row wins as a whole';
-    END IF;
 
     -- One ALTER under a short lock: ACCESS EXCLUSIVE queues everybody behind it while it waits for a long reader.
     LOOP
@@ -377,11 +169,11 @@ BEGIN
         deleted_at := 'deleted_at';
     END IF;
 
-    INSERT INTO sync.synced_table (relation, entity_type, scope, scope_column, rule, deletes, delete_rule, priority, policy_is_scope,
-                                   updated_at, deleted_at, added_deleted_at, enabled_xid, epoch)
-    VALUES (enable.relation,
-            enable.entity_type, enable.scope, enable.scope_column, enable.rule, kind, enable.delete_rule, enable.priority, enable.policy_is_scope,
-            enable.updated_at, enable.deleted_at, add_deleted_at, pg_current_xact_id(), pg_current_xact_id());
+    INSERT INTO sync.synced_table (relation, entity_type, scope, scope_column, rule, deletes, delete_rule, priority, history, edit_window,
+                                   enforce_locks, anonymous, policy_is_scope, updated_at, deleted_at, added_deleted_at, enabled_xid, epoch)
+    VALUES (enable.relation, enable.entity_type, enable.scope, enable.scope_column, enable.rule, kind, enable.delete_rule, enable.priority,
+            coalesce(enable.history, false), enable.edit_window, coalesce(enable.enforce_locks, false), coalesce(enable.anonymous, false),
+            enable.policy_is_scope, enable.updated_at, enable.deleted_at, add_deleted_at, pg_current_xact_id(), pg_current_xact_id());
 
     EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', target,
                    CASE WHEN enable.scope_column IS NULL THEN '' ELSE quote_ident(enable.scope_column) || ',' END, pg_current_xact_id());
@@ -472,12 +264,3 @@ CREATE FUNCTION sync.new_incarnation() RETURNS bigint
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS
 $$ UPDATE sync.instance SET incarnation = 1 + floor(random() * 2147483646)::bigint RETURNING incarnation $$;
 COMMENT ON FUNCTION sync.new_incarnation() IS 'Resets every client at its next pull. Run it after storage was rolled back to an earlier copy.';
-
-----------------------------------------------------------------------------------------------------
--- Privileges: applications may call what is meant for them and read nothing of the schema
-----------------------------------------------------------------------------------------------------
-
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
-GRANT USAGE ON SCHEMA sync TO PUBLIC;
-GRANT EXECUTE ON FUNCTION sync.user_id(), sync.pull(jsonb), sync.push(jsonb), sync.session_state(jsonb) TO PUBLIC;

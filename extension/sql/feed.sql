@@ -1,0 +1,16 @@
+-- feed.sql - what the streamer asks, as role sync_upkeep.
+-- SPDX-License-Identifier: PostgreSQL
+
+CREATE FUNCTION sync.checkpoint(nonce bigint) RETURNS text
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_checkpoint';
+COMMENT ON FUNCTION sync.checkpoint(bigint) IS
+'Takes a snapshot, then writes and flushes a WAL message that holds only the nonce; returns the snapshot. Whatever the snapshot sees stands in WAL before the message.';
+
+CREATE FUNCTION sync.feed_tables() RETURNS json
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_tables';
+COMMENT ON FUNCTION sync.feed_tables() IS 'What the streamer must know of the synced tables: names, keys, scopes, the rendering kind of each column.';
+
+CREATE FUNCTION sync.feed_rows(table_id integer, keys text[]) RETURNS json
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_rows';
+COMMENT ON FUNCTION sync.feed_rows(integer, text[]) IS
+'Rows as they are now, for changes that the decoder cannot show whole: [{"entity_id", "xid", "change"}]. Reads every row: never grant it to an application.';

@@ -1,0 +1,25 @@
+-- sync.sql - pull and push, for applications.
+-- SPDX-License-Identifier: PostgreSQL
+
+CREATE FUNCTION sync.user_id() RETURNS text
+    LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'sync_user_id_sql';
+COMMENT ON FUNCTION sync.user_id() IS 'The caller''s user: claim sub of the setting request.jwt.claims; NULL for nobody.';
+
+CREATE FUNCTION sync.pull(request jsonb) RETURNS json
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_pull';
+COMMENT ON FUNCTION sync.pull(jsonb) IS
+'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
+Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
+Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY409 on a standby or after a write in the same transaction.';
+
+CREATE FUNCTION sync.push(request jsonb) RETURNS json
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_push';
+COMMENT ON FUNCTION sync.push(jsonb) IS
+'Applies a device''s changes under the caller''s rights. request: {"device_id", "atomic"?: false, "changes": [{"queue_id"?, "operation": create|update|delete,
+"entity_type", "entity_id", "data", "base"?, "local_version"?, "timestamp"}]}. Answer: {"success", "processed": [a verdict per change], "server_time"}.
+Each change stands alone unless atomic. Errors of the whole request: SY400 bad request, SY401 nobody, SY413 over 10,000 changes or 16 MiB.';
+
+CREATE FUNCTION sync.session_state(request jsonb) RETURNS json
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_session_state';
+COMMENT ON FUNCTION sync.session_state(jsonb) IS
+'For the streamer, as the client: {"tables": [{"id", "full"}], "scopes": {name: [values held]}} for the tables a pull with the same request covers. full: all columns may be read.';

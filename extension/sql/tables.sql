@@ -1,0 +1,118 @@
+-- tables.sql - the extension's own tables; nobody but their owner reads them, unless privileges.sql says so.
+-- SPDX-License-Identifier: PostgreSQL
+
+\echo Use "CREATE EXTENSION sync" to load this file. \quit
+
+CREATE TABLE sync.instance (
+    incarnation bigint NOT NULL,
+    horizon xid8 NOT NULL DEFAULT '0',
+    schema_current integer,
+    schema_oldest integer
+);
+CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
+INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served.';
+
+CREATE TABLE sync.scope (
+    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL UNIQUE CHECK (name <> ''),
+    members text NOT NULL,
+    watch text[] NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, and which columns say whom a change of membership concerns.';
+
+CREATE TABLE sync.synced_table (
+    -- ids below 100 belong to the extension's own synced tables
+    id integer GENERATED ALWAYS AS IDENTITY (START 100) PRIMARY KEY,
+    relation regclass NOT NULL UNIQUE,
+    entity_type text NOT NULL UNIQUE,
+    scope text REFERENCES sync.scope (name),
+    scope_column name,
+    via name,
+    rule text NOT NULL,
+    deletes text NOT NULL,
+    delete_rule text NOT NULL,
+    priority integer NOT NULL,
+    history boolean NOT NULL DEFAULT false,
+    edit_window interval,
+    enforce_locks boolean NOT NULL DEFAULT false,
+    anonymous boolean NOT NULL DEFAULT false,
+    policy_is_scope boolean NOT NULL,
+    verify boolean NOT NULL DEFAULT false,
+    policy_columns name[] NOT NULL DEFAULT '{}',
+    updated_at name,
+    deleted_at name,
+    added_deleted_at boolean NOT NULL DEFAULT false,
+    enabled_xid xid8 NOT NULL,
+    epoch xid8 NOT NULL
+);
+COMMENT ON TABLE sync.synced_table IS 'Tables that are synced. id is new at each enable; clients whose cursor does not see epoch start the table anew. scope_column is sync_scope for tables enabled via another; policy_columns: what row-local policies look at.';
+
+CREATE TABLE sync.column_rule (
+    table_id integer NOT NULL REFERENCES sync.synced_table (id) ON DELETE CASCADE,
+    path text NOT NULL,
+    column_name name NOT NULL,
+    member text,
+    rule text NOT NULL,
+    resolver regprocedure,
+    PRIMARY KEY (table_id, path)
+);
+COMMENT ON TABLE sync.column_rule IS 'How collisions in a column, or in a member of a JSON column, are decided where the table''s rule is not to do it.';
+
+CREATE TABLE sync.tombstone (
+    id bigint GENERATED ALWAYS AS IDENTITY,
+    table_id integer NOT NULL,
+    entity_id text NOT NULL,
+    scope_value text,
+    old_values jsonb,
+    version bigint NOT NULL,
+    sync_xid xid8 NOT NULL,
+    reason text NOT NULL,
+    at timestamptz NOT NULL,
+    changed_by text
+);
+CREATE INDEX tombstone_entity ON sync.tombstone (table_id, entity_id);
+CREATE INDEX tombstone_xid ON sync.tombstone (table_id, sync_xid, id);
+COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents.';
+
+CREATE TABLE sync.ledger (
+    user_id text NOT NULL,
+    device_id text NOT NULL,
+    queue_id text NOT NULL,
+    body_hash bigint NOT NULL,
+    answer json NOT NULL,
+    table_id integer,
+    entity_id text,
+    at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (user_id, device_id, queue_id)
+);
+COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one.';
+
+CREATE TABLE sync.conflict (
+    conflict_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    table_id integer NOT NULL,
+    entity_type text NOT NULL,
+    entity_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('edit', 'delete', 'constraint', 'version')),
+    fields text[] NOT NULL,
+    local_data jsonb,
+    server_data jsonb,
+    base_data jsonb,
+    local_version bigint,
+    server_version bigint,
+    pushed_by text,
+    device_id text,
+    changed_by text,
+    rule text NOT NULL,
+    outcome text NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
+COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here.';
+
+SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');

@@ -1,0 +1,19 @@
+-- triggers.sql - the triggers that sync.enable() makes, and private helpers.
+-- SPDX-License-Identifier: PostgreSQL
+
+CREATE FUNCTION sync.stamp() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_stamp';
+COMMENT ON FUNCTION sync.stamp() IS 'BEFORE INSERT OR UPDATE: sets version, transaction, time, user and clock from the old row.';
+CREATE FUNCTION sync.soft_delete() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_soft_delete';
+COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark.';
+CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_leave_tombstone';
+COMMENT ON FUNCTION sync.leave_tombstone() IS 'AFTER DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
+CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
+COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
+
+CREATE FUNCTION sync.column_kind(type oid) RETURNS "char"
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_column_kind';
+COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written as JSON; the letters are explained in render.c.';
+
+CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
+COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';

@@ -1,19 +1,25 @@
 /*
  * clock.c - sync_clock: who last wrote each column, and when.
  *
- * Format 2: the number of writes, then each write, oldest first: flags, version, time, device and queue_id hash unless by SQL, and the hashes
- * of its columns' names unless it stands for the rest. Names, because attribute numbers differ between partitions and after a restore.
+ * Format 3: a byte for the format, the number of writes, then each write, oldest first: a byte of flags and number of columns; unless it is the
+ * write of the row's own sync_version and sync_at, how far it lies behind them; device and queue_id hash unless by SQL; the hashes of its
+ * columns' names, no columns meaning the rest. Names, because attribute numbers differ between partitions and after a restore.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "sync.h"
 
 #include "access/htup_details.h"
+#include "executor/spi.h"
 #include "port/pg_bswap.h"
+#include "utils/builtins.h"
 
-#define CLOCK_FORMAT 2
-#define BY_SQL 1
-#define IS_REST 2
+#define CLOCK_FORMAT 3
+#define BY_DEVICE 1
+#define IS_ROWS 2				/* version and time are the row's */
+#define COLUMNS_SHIFT 2
+#define MANY_COLUMNS 63			/* their number follows */
+#define MAX_WRITES 250
 
 /* Columns of a write as they stand in the bytes read, or in the table's order for a new one. */
 typedef struct Entry
@@ -30,11 +36,14 @@ typedef struct Clock
 	Entry	   *entries;
 } Clock;
 
+/* row: what the row says of its last write; places in time are told from there. */
 typedef struct Reader
 {
 	const unsigned char *p;
 	const unsigned char *end;
 	bool		failed;
+	const SyncWrite *row;
+	uint32	   *columns;		/* room for those of the next write */
 } Reader;
 
 static uint64
@@ -78,6 +87,17 @@ get_64(Reader *r)
 	return pg_ntoh64(n);
 }
 
+/* Differences wrap around, so that any two times and versions have one. */
+static void
+get_place(Reader *r, SyncWrite *write)
+{
+	uint64		versions = get_varint(r);
+	uint64		zigzag = get_varint(r);
+
+	write->version = (int64) ((uint64) r->row->version - versions);
+	write->edited_at = (TimestampTz) ((uint64) r->row->edited_at - ((zigzag >> 1) ^ -(zigzag & 1)));
+}
+
 static void
 get_entry(Reader *r, Entry *entry)
 {
@@ -85,47 +105,48 @@ get_entry(Reader *r, Entry *entry)
 	int			i;
 
 	get_bytes(r, &flags, 1);
-	entry->write.version = (int64) get_varint(r);
-	entry->write.edited_at = (TimestampTz) get_64(r);
-	entry->write.device = flags & BY_SQL ? 0 : get_64(r);
-	entry->write.queue = flags & BY_SQL ? 0 : get_64(r);
-	entry->is_rest = (flags & IS_REST) != 0;
-	entry->ncolumns = entry->is_rest ? 0 : (int) get_varint(r);
-	entry->columns = NULL;
-	if (r->failed || (r->end - r->p) / (int) sizeof(uint32) < entry->ncolumns)
+	entry->ncolumns = flags >> COLUMNS_SHIFT;
+	if (entry->ncolumns == MANY_COLUMNS)
+		entry->ncolumns = (int) get_varint(r);
+	entry->is_rest = entry->ncolumns == 0;
+	entry->write = *r->row;
+	if (!(flags & IS_ROWS))
+		get_place(r, &entry->write);
+	entry->write.device = flags & BY_DEVICE ? get_64(r) : 0;
+	entry->write.queue = flags & BY_DEVICE ? get_64(r) : 0;
+	entry->columns = r->columns;
+	if (r->failed || entry->ncolumns < 0 || (r->end - r->p) / (int) sizeof(uint32) < entry->ncolumns)
 	{
 		r->failed = true;
 		return;
 	}
-	entry->columns = palloc(sizeof(uint32) * Max(entry->ncolumns, 1));
 	for (i = 0; i < entry->ncolumns; i++)
 	{
 		get_bytes(r, &entry->columns[i], sizeof(uint32));
 		entry->columns[i] = pg_ntoh32(entry->columns[i]);
 	}
+	r->columns += entry->ncolumns;
 }
 
 /* What a row without a clock says of itself. */
-static void
-write_of_row(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out)
+static SyncWrite
+write_of_row(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
 {
+	SyncWrite	write = {0};
 	bool		isnull;
 
-	out->version = DatumGetInt64(heap_getattr(tuple, table->version_att, desc, &isnull));
-	out->edited_at = DatumGetTimestampTz(heap_getattr(tuple, table->at_att, desc, &isnull));
-	out->device = 0;
-	out->queue = 0;
+	write.version = DatumGetInt64(heap_getattr(tuple, table->version_att, desc, &isnull));
+	write.edited_at = DatumGetTimestampTz(heap_getattr(tuple, table->at_att, desc, &isnull));
+	return write;
 }
 
 /* Room for one more entry than the row has. */
 static Clock
-read_clock(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+read_clock(const SyncWrite *row, Datum datum, bool isnull)
 {
-	bool		isnull;
-	Datum		datum = heap_getattr(tuple, table->clock_att, desc, &isnull);
 	Clock		clock = {0};
 	bytea	   *bytes;
-	Reader		r = {0};
+	Reader		r = {.row = row};
 	int			i;
 
 	if (!isnull)
@@ -137,17 +158,27 @@ read_clock(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
 	if (r.end - r.p >= 2 && *r.p++ == CLOCK_FORMAT)
 	{
 		clock.n = *r.p++;
-		clock.entries = palloc0(sizeof(Entry) * (clock.n + 1));
+		clock.entries = palloc(sizeof(Entry) * (clock.n + 1) + (r.end - r.p));
+		r.columns = (uint32 *) &clock.entries[clock.n + 1];
 		for (i = 0; i < clock.n && !r.failed; i++)
 			get_entry(&r, &clock.entries[i]);
 	}
 	if (clock.n > 0 && !r.failed)
 		return clock;
 	clock.n = 1;
-	clock.entries = palloc0(sizeof(Entry) * 2);
-	clock.entries[0].is_rest = true;
-	write_of_row(table, tuple, desc, &clock.entries[0].write);
+	clock.entries = palloc(sizeof(Entry) * 2);
+	clock.entries[0] = (Entry) {.write = *row, .is_rest = true};
 	return clock;
+}
+
+static Clock
+clock_of_row(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	SyncWrite	row = write_of_row(table, tuple, desc);
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, table->clock_att, desc, &isnull);
+
+	return read_clock(&row, datum, isnull);
 }
 
 static bool
@@ -164,10 +195,10 @@ has_column(const Entry *entry, uint32 name_hash)
 void
 sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out)
 {
-	Clock		clock = read_clock(table, tuple, desc);
+	Clock		clock = clock_of_row(table, tuple, desc);
 	int			i;
 
-	write_of_row(table, tuple, desc, out);
+	*out = write_of_row(table, tuple, desc);
 	for (i = 0; i < clock.n; i++)
 	{
 		if (clock.entries[i].is_rest)
@@ -183,7 +214,7 @@ sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int col
 void
 sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out)
 {
-	Clock		clock = read_clock(table, tuple, desc);
+	Clock		clock = clock_of_row(table, tuple, desc);
 	int			i;
 
 	*out = clock.entries[0].write;
@@ -212,23 +243,29 @@ put_64(unsigned char **p, uint64 n)
 }
 
 static void
-put_entry(unsigned char **p, const Entry *entry)
+put_entry(unsigned char **p, const Entry *entry, int64 version, TimestampTz at)
 {
-	bool		by_sql = entry->write.device == 0;
+	const SyncWrite *write = &entry->write;
+	bool		by_device = write->device != 0;
+	bool		is_rows = write->version == version && write->edited_at == at;
+	int64		behind = (int64) ((uint64) at - (uint64) write->edited_at);
+	int			ncolumns = entry->is_rest ? 0 : entry->ncolumns;
 	int			i;
 
-	*(*p)++ = (by_sql ? BY_SQL : 0) | (entry->is_rest ? IS_REST : 0);
-	put_varint(p, (uint64) entry->write.version);
-	put_64(p, (uint64) entry->write.edited_at);
-	if (!by_sql)
+	*(*p)++ = (by_device ? BY_DEVICE : 0) | (is_rows ? IS_ROWS : 0) | Min(ncolumns, MANY_COLUMNS) << COLUMNS_SHIFT;
+	if (ncolumns >= MANY_COLUMNS)
+		put_varint(p, ncolumns);
+	if (!is_rows)
 	{
-		put_64(p, entry->write.device);
-		put_64(p, entry->write.queue);
+		put_varint(p, (uint64) version - (uint64) write->version);
+		put_varint(p, ((uint64) behind << 1) ^ (uint64) (behind >> 63));
 	}
-	if (entry->is_rest)
-		return;
-	put_varint(p, entry->ncolumns);
-	for (i = 0; i < entry->ncolumns; i++)
+	if (by_device)
+	{
+		put_64(p, write->device);
+		put_64(p, write->queue);
+	}
+	for (i = 0; i < ncolumns; i++)
 	{
 		uint32		hash = pg_hton32(entry->columns[i]);
 
@@ -238,7 +275,7 @@ put_entry(unsigned char **p, const Entry *entry)
 }
 
 static Datum
-write_clock(const Clock *clock)
+write_clock(const Clock *clock, int64 version, TimestampTz at)
 {
 	int			room = VARHDRSZ + 2;
 	bytea	   *bytes;
@@ -246,13 +283,13 @@ write_clock(const Clock *clock)
 	int			i;
 
 	for (i = 0; i < clock->n; i++)
-		room += 1 + 10 + 8 + 16 + 5 + clock->entries[i].ncolumns * (int) sizeof(uint32);
+		room += 1 + 5 + 10 + 10 + 16 + clock->entries[i].ncolumns * (int) sizeof(uint32);
 	bytes = palloc(room);
 	p = (unsigned char *) VARDATA(bytes);
 	*p++ = CLOCK_FORMAT;
 	*p++ = (unsigned char) clock->n;
 	for (i = 0; i < clock->n; i++)
-		put_entry(&p, &clock->entries[i]);
+		put_entry(&p, &clock->entries[i], version, at);
 	SET_VARSIZE(bytes, (char *) p - (char *) bytes);
 	return PointerGetDatum(bytes);
 }
@@ -286,7 +323,7 @@ drop_columns(Clock *clock, const uint32 *columns, int ncolumns)
 }
 
 static void
-join_oldest(const Entry *older, Entry *younger)
+join_entries(const Entry *older, Entry *younger)
 {
 	uint32	   *columns = palloc(sizeof(uint32) * (older->ncolumns + younger->ncolumns + 1));
 
@@ -298,35 +335,38 @@ join_oldest(const Entry *older, Entry *younger)
 }
 
 /*
- * The clock of a row after a write. changed: indexes of the columns written; NULL, as for an insert, means all. More writes than a byte counts
- * cannot stand apart (a table has up to 1,600 columns): the oldest two then share the younger one's time, which only makes collisions likelier.
+ * The clock of a row after a write, whose version is the row's; at is the row's sync_at. changed: indexes of the columns written; NULL, as for
+ * an insert, means all. More writes than a byte counts cannot stand apart (a table has up to 1,600 columns): the oldest two then share the
+ * younger one's time, which only makes collisions likelier.
  */
 Datum
-sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write, bool *isnull)
+sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write, TimestampTz at,
+				bool *isnull)
 {
 	Entry		all = {.write = *write, .is_rest = true};
 	Clock		clock = {1, &all};
-	Entry	   *entry;
-	int			i = -1;
+	SyncWrite	row = {0};
+	int			i;
 
 	*isnull = false;
 	if (old == NULL || changed == NULL)
 	{
 		*isnull = write->device == 0;
-		return *isnull ? (Datum) 0 : write_clock(&clock);
+		return *isnull ? (Datum) 0 : write_clock(&clock, write->version, at);
 	}
-	clock = read_clock(table, old, desc);
-	all.columns = palloc(sizeof(uint32) * bms_num_members(changed));
-	while ((i = bms_next_member(changed, i)) >= 0)
-		all.columns[all.ncolumns++] = table->columns[i].name_hash;
+	row.version = old->version;
+	row.edited_at = old->at;
+	clock = read_clock(&row, old->clock, old->isnull);
+	all.is_rest = false;
+	all.columns = palloc(sizeof(uint32) * nchanged);
+	for (i = 0; i < nchanged; i++)
+		all.columns[all.ncolumns++] = table->columns[changed[i]].name_hash;
 	drop_columns(&clock, all.columns, all.ncolumns);
-	if (clock.n >= 250)
+	if (clock.n >= MAX_WRITES)
 	{
-		join_oldest(&clock.entries[0], &clock.entries[1]);
+		join_entries(&clock.entries[0], &clock.entries[1]);
 		memmove(clock.entries, clock.entries + 1, sizeof(Entry) * --clock.n);
 	}
-	entry = &clock.entries[clock.n++];
-	*entry = all;
-	entry->is_rest = false;
-	return write_clock(&clock);
+	clock.entries[clock.n++] = all;
+	return write_clock(&clock, write->version, at);
 }

@@ -14,6 +14,8 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 
+PG_FUNCTION_INFO_V1(sync_clock);
+
 #define CLOCK_FORMAT 3
 #define BY_DEVICE 1
 #define IS_ROWS 2				/* version and time are the row's */
@@ -192,23 +194,54 @@ has_column(const Entry *entry, uint32 name_hash)
 	return false;
 }
 
+static bool
+is_orphan(const SyncTable *table, uint32 name_hash)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		if (table->columns[i].name_hash == name_hash)
+			return false;
+	return true;
+}
+
+/* The newest write of the rest, and of columns that have been renamed or dropped since: a column that is not listed may have been one of them. */
+static void
+write_of_unlisted(const SyncTable *table, const Clock *clock, SyncWrite *out)
+{
+	bool		found = false;
+	int			i;
+	int			c;
+
+	for (i = 0; i < clock->n; i++)
+	{
+		const Entry *entry = &clock->entries[i];
+		bool		counts = entry->is_rest;
+
+		for (c = 0; c < entry->ncolumns && !counts; c++)
+			counts = is_orphan(table, entry->columns[c]);
+		if (counts && (!found || entry->write.version > out->version))
+		{
+			*out = entry->write;
+			found = true;
+		}
+	}
+}
+
 void
 sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out)
 {
 	Clock		clock = clock_of_row(table, tuple, desc);
 	int			i;
 
-	*out = write_of_row(table, tuple, desc);
 	for (i = 0; i < clock.n; i++)
-	{
-		if (clock.entries[i].is_rest)
-			*out = clock.entries[i].write;
 		if (has_column(&clock.entries[i], table->columns[column].name_hash))
 		{
 			*out = clock.entries[i].write;
 			return;
 		}
-	}
+	*out = write_of_row(table, tuple, desc);
+	write_of_unlisted(table, &clock, out);
 }
 
 void
@@ -369,4 +402,52 @@ sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *chan
 	}
 	clock.entries[clock.n++] = all;
 	return write_clock(&clock, write->version, at);
+}
+
+static void
+put_write(StringInfo out, const SyncColumn *column, const SyncWrite *write)
+{
+	sync_render_string(out, column->name, strlen(column->name));
+	appendStringInfo(out, ":{\"version\":" INT64_FORMAT ",\"edited_at\":", write->version);
+	sync_render_timestamp(out, write->edited_at);
+	if (write->device)
+		appendStringInfo(out, ",\"device\":\"%016" INT64_MODIFIER "x\"", write->device);
+	appendStringInfoChar(out, '}');
+}
+
+/* sync.clock(relation, entity_id): the last write of each column, read as the caller. */
+Datum
+sync_clock(PG_FUNCTION_ARGS)
+{
+	SyncTable  *table = sync_table_by_relid(PG_GETARG_OID(0), false);
+	Datum		keys[INDEX_MAX_KEYS];
+	Oid			types[INDEX_MAX_KEYS];
+	SyncWrite	write;
+	StringInfoData sql;
+	StringInfoData out;
+	char		separator = '{';
+	int			i;
+
+	if (!sync_parse_entity_id(table, text_to_cstring(PG_GETARG_TEXT_PP(1)), keys))
+		PG_RETURN_NULL();
+	initStringInfo(&out);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	sync_put_all_columns(&sql, table);
+	appendStringInfo(&sql, " FROM %s t WHERE ", table->sql_name);
+	sync_put_key(&sql, table, 1, types);
+	SPI_connect();
+	SPI_execute_with_args(sql.data, table->nkeys, types, keys, NULL, true, 1);
+	for (i = 0; i < table->ncolumns && SPI_processed == 1; i++)
+	{
+		appendStringInfoChar(&out, separator);
+		separator = ',';
+		sync_clock_last(table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i, &write);
+		put_write(&out, &table->columns[i], &write);
+	}
+	SPI_finish();
+	if (separator == '{')
+		PG_RETURN_NULL();
+	appendStringInfoChar(&out, '}');
+	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
 }

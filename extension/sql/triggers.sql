@@ -17,3 +17,9 @@ COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written a
 CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
 COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';
+
+CREATE FUNCTION sync.clock(relation regclass, entity_id text) RETURNS jsonb
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_clock';
+COMMENT ON FUNCTION sync.clock(regclass, text) IS
+'For support: who last wrote each column of a row, as {"column": {"version", "edited_at", "device"?}}; device is a hash, absent for writes by SQL.
+Reads as the caller, who needs SELECT on the table. NULL if there is no such row that the caller sees; an error if the table is not synced.';

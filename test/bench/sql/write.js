@@ -9,6 +9,7 @@ import { Postgres } from '../../lib/postgres.js';
 const ROUNDS = Number(process.env.ROUNDS || 5);
 const SINGLE = Number(process.env.SINGLE || 2000); // transactions of each single-row run
 const BATCHES = Number(process.env.BATCHES || 50);
+const TURN = Number(process.env.TURN || 10); // statements a variant has at a time
 const ROWS = 1000;
 const TEAMS = 100;
 const COLUMNS = 'id, team_id, author, title, body';
@@ -65,11 +66,13 @@ function cpu(pid) {
 /** Rows a second of BATCHES statements, each its own transaction; the variants take turns, so that a burst of noise hits them alike. */
 async function bulk(client, pid, names, what, statement, results) {
   const ms = Object.fromEntries(names.map((name) => [name, { wall: 0, cpu: 0 }]));
-  for (let i = 0; i < BATCHES; i++) {
+  for (let first = 0; first < BATCHES; first += TURN) {
     for (const name of shuffled(names)) {
       const used = cpu(pid);
       const begin = performance.now();
-      await client.query({ name: `${what} ${name}`, text: statement(`note_${name}`), values: [i * ROWS + 1, (i + 1) * ROWS] });
+      for (let i = first; i < Math.min(first + TURN, BATCHES); i++) {
+        await client.query({ name: `${what} ${name}`, text: statement(`note_${name}`), values: [i * ROWS + 1, (i + 1) * ROWS] });
+      }
       ms[name].wall += performance.now() - begin;
       ms[name].cpu += cpu(pid) - used;
     }

@@ -228,20 +228,25 @@ write_of_unlisted(const SyncTable *table, const Clock *clock, SyncWrite *out)
 	}
 }
 
-void
-sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out)
+/* The last write of every column at once, indexed like table->columns. */
+SyncWrite *
+sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
 {
 	Clock		clock = clock_of_row(table, tuple, desc);
+	SyncWrite  *writes = palloc(sizeof(SyncWrite) * Max(table->ncolumns, 1));
+	SyncWrite	unlisted = write_of_row(table, tuple, desc);
 	int			i;
+	int			c;
 
-	for (i = 0; i < clock.n; i++)
-		if (has_column(&clock.entries[i], table->columns[column].name_hash))
-		{
-			*out = clock.entries[i].write;
-			return;
-		}
-	*out = write_of_row(table, tuple, desc);
-	write_of_unlisted(table, &clock, out);
+	write_of_unlisted(table, &clock, &unlisted);
+	for (c = 0; c < table->ncolumns; c++)
+	{
+		writes[c] = unlisted;
+		for (i = 0; i < clock.n; i++)
+			if (has_column(&clock.entries[i], table->columns[c].name_hash))
+				writes[c] = clock.entries[i].write;
+	}
+	return writes;
 }
 
 void
@@ -422,7 +427,7 @@ sync_clock(PG_FUNCTION_ARGS)
 	SyncTable  *table = sync_table_by_relid(PG_GETARG_OID(0), false);
 	Datum		keys[INDEX_MAX_KEYS];
 	Oid			types[INDEX_MAX_KEYS];
-	SyncWrite	write;
+	SyncWrite  *writes = NULL;
 	StringInfoData sql;
 	StringInfoData out;
 	char		separator = '{';
@@ -438,12 +443,13 @@ sync_clock(PG_FUNCTION_ARGS)
 	sync_put_key(&sql, table, 1, types);
 	SPI_connect();
 	SPI_execute_with_args(sql.data, table->nkeys, types, keys, NULL, true, 1);
-	for (i = 0; i < table->ncolumns && SPI_processed == 1; i++)
+	if (SPI_processed == 1)
+		writes = sync_clock_columns(table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+	for (i = 0; writes && i < table->ncolumns; i++)
 	{
 		appendStringInfoChar(&out, separator);
 		separator = ',';
-		sync_clock_last(table, SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i, &write);
-		put_write(&out, &table->columns[i], &write);
+		put_write(&out, &table->columns[i], &writes[i]);
 	}
 	SPI_finish();
 	if (separator == '{')

@@ -92,7 +92,10 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 	return NULL;
 }
 
-/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope or mark. */
+/*
+ * BEFORE DELETE, so that an insert of the key, which asks for tombstones before it meets the dying row, finds this one and waits; else it could
+ * ask while a long DELETE is under way and come too early. AFTER UPDATE: its WHEN clause lets only those through that touch key, scope or mark.
+ */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
 {
@@ -101,7 +104,8 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	const char *reason;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) != !TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
@@ -113,7 +117,7 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)
 		sync_tombstone_add(table, data->tg_trigtuple, desc, reason);
-	return PointerGetDatum(NULL);
+	return PointerGetDatum(data->tg_trigtuple);
 }
 
 /* AFTER TRUNCATE: no row says what went, so everybody starts this table anew. */

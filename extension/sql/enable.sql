@@ -182,7 +182,7 @@ BEGIN
 
     -- Named so that they sort, and fire, after the application's own triggers.
     EXECUTE format('CREATE TRIGGER "~sync_stamp" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION sync.stamp()', target);
-    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
+    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
     SELECT string_agg(format('old.%1$I IS DISTINCT FROM new.%1$I', a.attname), ' OR ') INTO when_clause
     FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
     WHERE a.attrelid = enable.relation AND a.attnum > 0

@@ -6,7 +6,7 @@ COMMENT ON FUNCTION sync.stamp() IS 'BEFORE INSERT OR UPDATE: sets version, tran
 CREATE FUNCTION sync.soft_delete() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_soft_delete';
 COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark.';
 CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_leave_tombstone';
-COMMENT ON FUNCTION sync.leave_tombstone() IS 'AFTER DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
+COMMENT ON FUNCTION sync.leave_tombstone() IS 'BEFORE DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
 CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
 COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
 

@@ -41,6 +41,7 @@ _PG_init(void)
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("sync");
 	sync_table_init();
+	sync_tombstone_scan_init();
 }
 
 /* Returns the claims as jsonb, or NULL when none are set. */

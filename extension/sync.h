@@ -248,10 +248,17 @@ typedef struct SyncWrite
 	uint64		device;
 	uint64		queue;
 } SyncWrite;
-extern void sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out);	/* of one column */
 extern SyncWrite *sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of each, indexed like table->columns */
-extern Datum sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write,
-							 bool *isnull);	/* old or changed NULL: every column is written */
+/* What a row says before it is written. */
+typedef struct SyncOldClock
+{
+	int64		version;
+	TimestampTz at;
+	Datum		clock;
+	bool		isnull;
+} SyncOldClock;
+extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write,
+							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
 /* stamp.c */
@@ -265,8 +272,13 @@ typedef struct SyncPushStamp
 } SyncPushStamp;
 extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */
 
+/* tombstone_scan.c */
+typedef struct SyncTombstoneScan SyncTombstoneScan;
+extern void sync_tombstone_scan_init(void);
+extern SyncTombstoneScan *sync_tombstone_scan_begin(MemoryContext context);	/* of the statement: ends with it */
+extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *table, const char *entity_id);
+
 /* tombstone.c */
-extern int64 sync_tombstone_version(const SyncTable *table, const char *entity_id);
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
 
 /* request.c: reading requests */

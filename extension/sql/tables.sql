@@ -62,7 +62,7 @@ COMMENT ON TABLE sync.column_rule IS 'How collisions in a column, or in a member
 CREATE TABLE sync.tombstone (
     id bigint GENERATED ALWAYS AS IDENTITY,
     table_id integer NOT NULL,
-    entity_id text NOT NULL,
+    entity_id text COLLATE "C" NOT NULL,
     scope_value text,
     old_values jsonb,
     version bigint NOT NULL,

@@ -201,31 +201,44 @@ check_state(void)
 				 errhint("Its own later changes would be missed: pull in a transaction of its own.")));
 }
 
-/* A row's locks and this snapshot go together: everything below runs in the snapshot of the calling statement. */
+/* Everything here runs in the snapshot of the calling statement. */
+static void
+make_page(Pull *pull, Jsonb *request)
+{
+	read_request(pull, request);
+	pull->context = CurrentMemoryContext;
+	pull->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
+	initStringInfo(&pull->withdrawn);
+	select_tables(pull);
+	pull_place_round(pull);
+	finish_page(pull, pull_send_round(pull));
+}
+
 Datum
 sync_pull(PG_FUNCTION_ARGS)
 {
 	Pull		pull = {0};
 	Jsonb	   *request = sync_request(fcinfo);
-	MemoryContext caller = CurrentMemoryContext;
-	text	   *answer;
-	bool		is_done;
 
 	check_state();
-	SPI_connect();
-	read_request(&pull, request);
-	pull.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
-	initStringInfo(&pull.withdrawn);
+	/* Made in the caller's memory, with room for the length: it is returned as it is. */
 	initStringInfo(&pull.out);
+	appendStringInfoSpaces(&pull.out, VARHDRSZ);
 	appendStringInfoString(&pull.out, "{\"changes\":[");
-	select_tables(&pull);
-	pull_place_round(&pull);
-	is_done = pull_send_round(&pull);
-	finish_page(&pull, is_done);
-	MemoryContextSwitchTo(caller);
-	answer = cstring_to_text_with_len(pull.out.data, pull.out.len);
+	SPI_connect();
+	sync_plans_begin();
+	PG_TRY();
+	{
+		make_page(&pull, request);
+	}
+	PG_FINALLY();
+	{
+		sync_plans_end();
+	}
+	PG_END_TRY();
 	SPI_finish();
-	PG_RETURN_TEXT_P(answer);
+	SET_VARSIZE(pull.out.data, pull.out.len);
+	PG_RETURN_TEXT_P((text *) pull.out.data);
 }
 
 Datum

@@ -1,5 +1,5 @@
 /*
- * pull.h - a pull in progress, shared by pull.c (request and answer), round.c (where it starts) and page.c (what is sent).
+ * pull.h - a pull in progress, shared by pull.c (request and answer), round.c (where it starts) and part.c (its queries) and page.c (what is sent).
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -38,6 +38,8 @@ typedef struct Pull
 	StringInfoData out;
 	int			sent;
 	int			skipped;		/* rows passed without sending since the page began */
+	bool		is_full;		/* what comes next goes on the next page */
+	MemoryContext context;		/* of the call */
 	TimestampTz deadline;
 	StringInfoData withdrawn;
 } Pull;
@@ -47,5 +49,17 @@ extern void pull_place_round(Pull *pull);
 
 /* page.c: sends rows from there until the page is full; true when the round is finished */
 extern bool pull_send_round(Pull *pull);
+
+/* part.c: the queries. A range of ids not seen by the lower cursor: those that ran then and are finished, those begun since. */
+typedef enum PullRange
+{
+	RANGE_ALL, RANGE_RUNNING, RANGE_SINCE
+} PullRange;
+extern bool pull_has_range(const SyncToken *token, PullRange range);
+extern void pull_check_place(const Pull *pull, const PullTable *p, char phase);
+extern char **pull_part_values(const Pull *pull, const PullTable *p, char phase, int *n);
+extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, DestReceiver *dest);
+extern void pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range);	/* as the extension */
+extern bool pull_is_alive(const Pull *pull, const PullTable *p, const Datum *keys);
 
 #endif

@@ -7,21 +7,6 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
-#include "executor/spi.h"
-
-static void
-read_instance(uint32 *incarnation, uint64 *horizon)
-{
-	SyncRole	saved;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT incarnation, horizon FROM sync.instance", true, 1);
-	sync_become_back(&saved);
-	if (SPI_processed != 1)
-		elog(ERROR, "table sync.instance is empty");
-	*incarnation = (uint32) strtoul(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
-	*horizon = strtoull(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), NULL, 10);
-}
 
 /* A token from a timeline that was left stays good up to the point where it was left. */
 static bool
@@ -292,21 +277,22 @@ void
 pull_place_round(Pull *pull)
 {
 	SyncToken  *next = &pull->next;
-	uint64		horizon;
+	SyncInstance instance;
 	bool		is_same;
 
 	next->system_id = GetSystemIdentifier();
 	next->identity = sync_identity_hash();
 	next->timeline = GetWALInsertionTimeLine();
-	read_instance(&next->incarnation, &horizon);
+	sync_read_instance(&instance);
+	next->incarnation = instance.incarnation;
 	next->upper = sync_snapshot_now();
 	next->lsn = sync_flush_wal();
 	is_same = pull->given && !pull->given->upper && sync_snapshot_equal(pull->given->lower, next->upper);
 
-	if (pull->given && pull->given->upper && is_valid(pull->given, next, horizon) && can_continue(pull))
+	if (pull->given && pull->given->upper && is_valid(pull->given, next, instance.horizon) && can_continue(pull))
 		continue_round(pull);
 	else
-		start_round(pull, usable_token(pull, horizon));
+		start_round(pull, usable_token(pull, instance.horizon));
 	/* Nothing new: the same token again, though WAL went on. */
 	if (is_same && next->lower && next->timeline == pull->given->timeline)
 		next->lsn = pull->given->lsn;

@@ -350,13 +350,21 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 {
 	SyncTable  *table = palloc0(sizeof(SyncTable));
 	Relation	relation = table_open(relid, AccessShareLock);
+	static uint64 generations = 0;
+	StringInfoData type;
 	char	   *scope_id;
 
 	table->relid = relid;
+	table->generation = ++generations;
 	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 														 RelationGetRelationName(relation)));
 	table->id = atoi(field(row, desc, REG_ID));
 	table->entity_type = field(row, desc, REG_ENTITY_TYPE);
+	initStringInfo(&type);
+	sync_render_member(&type, "entity_type", table->entity_type);
+	appendStringInfoString(&type, ",\"entity_id\":");
+	table->json_type = type.data;
+	table->json_type_len = type.len;
 	table->has_policies = relation->rd_rel->relrowsecurity;
 	table->is_soft = strcmp(field(row, desc, REG_DELETES), "soft") == 0;
 	table->priority = atoi(field(row, desc, REG_PRIORITY));
@@ -497,41 +505,6 @@ sync_changed_table(PG_FUNCTION_ARGS)
 			CacheInvalidateRelcacheByRelid(((SyncListed *) lfirst(lc))->table->relid);
 	SPI_finish();
 	PG_RETURN_VOID();
-}
-
-List *
-sync_list_tables(void)
-{
-	SyncRole	saved;
-	List	   *oids = NIL;
-	List	   *epochs = NIL;
-	List	   *result = NIL;
-	ListCell   *o;
-	ListCell   *e;
-	uint64		i;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT t.relation, t.epoch FROM sync.synced_table t JOIN pg_catalog.pg_class c ON c.oid = t.relation "
-				"ORDER BY t.priority, t.id", true, 0);
-	sync_become_back(&saved);
-	for (i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		HeapTuple	row = SPI_tuptable->vals[i];
-
-		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull)));
-		epochs = lappend(epochs, field(row, SPI_tuptable->tupdesc, 2));
-	}
-	forboth(o, oids, e, epochs)
-	{
-		SyncListed *listed = palloc(sizeof(SyncListed));
-
-		listed->table = sync_table_by_relid(lfirst_oid(o), true);
-		listed->epoch = FullTransactionIdFromU64(strtoull(lfirst(e), NULL, 10));
-		if (listed->table)
-			result = lappend(result, listed);
-	}
-	return result;
 }
 
 /*

@@ -42,21 +42,25 @@ typedef struct RowReceiver
 	Pull	   *pull;
 	const PullTable *p;
 	char		phase;
+	const char *value;			/* of the scope, where the part goes value by value */
 	int			seen;
 	bool		is_stopped;
 	MemoryContext row_context;
 } RowReceiver;
 
 static char *
-row_place(const SyncTable *table, const Datum *values, bool by_xid, uint64 xid)
+row_place(const SyncTable *table, const Datum *values, const char *first)
 {
 	StringInfoData place;
 	int			i;
 
 	initStringInfo(&place);
 	appendStringInfoChar(&place, '[');
-	if (by_xid)
-		appendStringInfo(&place, "\"" UINT64_FORMAT "\",", xid);
+	if (first)
+	{
+		sync_render_string(&place, first, strlen(first));
+		appendStringInfoChar(&place, ',');
+	}
 	for (i = 0; i < table->nkeys; i++)
 	{
 		const SyncColumn *column = &table->columns[table->keys[i]];
@@ -121,7 +125,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	if (pull->is_full || ++r->seen > pull->limit)
 	{
 		MemoryContextSwitchTo(pull->context);
-		pull->next.part_key = row_place(r->p->table, slot->tts_values, r->phase == 'I', xid);
+		pull->next.part_key = row_place(r->p->table, slot->tts_values, r->phase == 'I' ? psprintf(UINT64_FORMAT, xid) : r->value);
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(r->row_context);
@@ -139,12 +143,13 @@ ignore(DestReceiver *self)
 }
 
 static PartEnd
-send_rows(Pull *pull, const PullTable *p, char phase, PullRange range)
+send_rows(Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
 {
-	RowReceiver r = {.pub = {receive_row, ignore_startup, ignore, ignore, DestTuplestore}, .pull = pull, .p = p, .phase = phase};
+	RowReceiver r = {.pub = {receive_row, ignore_startup, ignore, ignore, DestTuplestore}, .pull = pull, .p = p, .phase = phase,
+	.value = value};
 
 	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "sync row", ALLOCSET_DEFAULT_SIZES);
-	pull_query_rows(pull, p, phase, range, &r.pub);
+	pull_query_rows(pull, p, phase, range, value, &r.pub);
 	MemoryContextDelete(r.row_context);
 	return r.is_stopped ? PART_STOPPED : r.seen > pull->limit ? PART_LIMITED : PART_FINISHED;
 }
@@ -237,23 +242,53 @@ is_part_of(const PullTable *p, char phase, const Pull *pull)
 
 /* true when the range is exhausted */
 static bool
-send_range(Pull *pull, const PullTable *p, char phase, PullRange range)
+send_range(Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
 {
 	PartEnd		end = PART_LIMITED;
 
 	if (!pull_has_range(&pull->next, range))
 		return true;
 	while (end == PART_LIMITED)
-		end = phase == 'T' ? send_tombstones(pull, p, range) : send_rows(pull, p, phase, range);
+		end = phase == 'T' ? send_tombstones(pull, p, range) : send_rows(pull, p, phase, range, value);
 	return end == PART_FINISHED;
+}
+
+static bool
+send_values(Pull *pull, const PullTable *p, char phase)
+{
+	const char *from = pull_place_value(pull, p);
+	int			n;
+	char	  **values = pull_part_values(pull, p, phase, &n);
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		int			order = from ? strcmp(values[i], from) : 1;
+		char	   *before = pull->next.part_key;
+
+		if (order < 0)
+			continue;
+		if (order > 0)
+			pull->next.part_key = "";
+		if (!send_range(pull, p, phase, RANGE_ALL, values[i]))
+		{
+			/* Not even this value's first row went on the page: it goes on behind the last one sent. */
+			if (pull->next.part_key[0] == '\0')
+				pull->next.part_key = before;
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool
 send_part(Pull *pull, const PullTable *p, char phase)
 {
+	if (pull_by_value(pull, p, phase))
+		return send_values(pull, p, phase);
 	if (phase == 'W' || phase == 'G')
-		return send_range(pull, p, phase, RANGE_ALL);
-	return send_range(pull, p, phase, RANGE_RUNNING) && send_range(pull, p, phase, RANGE_SINCE);
+		return send_range(pull, p, phase, RANGE_ALL, NULL);
+	return send_range(pull, p, phase, RANGE_RUNNING, NULL) && send_range(pull, p, phase, RANGE_SINCE, NULL);
 }
 
 /* Sends parts from the token's place on; true when the round is finished. */

@@ -19,6 +19,7 @@ typedef struct PartQuery
 	const PullTable *p;
 	char		phase;
 	PullRange	range;
+	const char *value;			/* of the scope, where the part goes value by value; NULL: of all */
 	StringInfo	sql;
 	SyncParams	params;
 	SyncPlanKey key;
@@ -144,6 +145,11 @@ put_scope(PartQuery *q, char phase, const char *expression)
 	char	  **values = pull_part_values(q->pull, q->p, phase, &n);
 	int			param;
 
+	if (q->value)
+	{
+		values[0] = unconstify(char *, q->value);
+		n = 1;
+	}
 	if (n == 1)
 		param = sync_param(&q->params, TEXTOID, CStringGetTextDatum(values[0]));
 	else
@@ -211,20 +217,29 @@ put_key_list(PartQuery *q)
 		put(q, "%st.%s", i ? ", " : "", quote_identifier(table->columns[table->keys[i]].name));
 }
 
-/* The texts of a stored place: a JSON array of n strings. */
+/* The texts of a stored place, a JSON array of n strings; NULL when it is something else. */
 static char **
-read_place(const char *place, int n)
+try_place(const char *place, int n)
 {
 	Jsonb	   *array = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(place)));
 	char	  **texts = palloc(sizeof(char *) * n);
 	int			i;
 
+	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array) || (int) JB_ROOT_COUNT(array) != n)
+		return NULL;
 	for (i = 0; i < n; i++)
-	{
-		if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array) || (int) JB_ROOT_COUNT(array) != n ||
-			(texts[i] = sync_json_text(getIthJsonbValueFromContainer(&array->root, i))) == NULL)
-			ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-	}
+		if ((texts[i] = sync_json_text(getIthJsonbValueFromContainer(&array->root, i))) == NULL)
+			return NULL;
+	return texts;
+}
+
+static char **
+read_place(const char *place, int n)
+{
+	char	  **texts = try_place(place, n);
+
+	if (texts == NULL)
+		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
 	return texts;
 }
 
@@ -232,8 +247,34 @@ read_place(const char *place, int n)
 void
 pull_check_place(const Pull *pull, const PullTable *p, char phase)
 {
+	const char *place = pull->next.part_key;
+
+	if (place[0] && !(pull_by_value(pull, p, phase) && try_place(place, p->table->nkeys + 1)))
+		read_place(place, phase == 'T' ? 2 : p->table->nkeys + (phase == 'I'));
+}
+
+/*
+ * Whether a part that sends whole scopes goes value by value, each in the order of its keys: an index that begins with the scope column then
+ * serves each page, where all values at once would be sorted for each page. A part goes on as it was begun, though an index came or went.
+ */
+bool
+pull_by_value(const Pull *pull, const PullTable *p, char phase)
+{
+	int			n;
+
+	if ((phase != 'W' && phase != 'G') || p->scope == NULL)
+		return false;
 	if (pull->next.part_key[0])
-		read_place(pull->next.part_key, phase == 'T' ? 2 : p->table->nkeys + (phase == 'I'));
+		return try_place(pull->next.part_key, p->table->nkeys + 1) != NULL;
+	pull_part_values(pull, p, phase, &n);
+	return n > 0 && p->table->scope_is_indexed;
+}
+
+/* Where such a part stands; NULL: at its start. */
+const char *
+pull_place_value(const Pull *pull, const PullTable *p)
+{
+	return pull->next.part_key[0] ? read_place(pull->next.part_key, p->table->nkeys + 1)[0] : NULL;
 }
 
 /* " AND (order columns) > (the last place)" when the part was begun on an earlier page. */
@@ -241,7 +282,7 @@ static void
 put_place(PartQuery *q)
 {
 	const SyncTable *table = q->p->table;
-	int			skip = q->phase == 'I' ? 1 : 0;
+	int			skip = q->phase == 'I' || q->value ? 1 : 0;
 	char	  **texts;
 	int			i;
 
@@ -249,10 +290,10 @@ put_place(PartQuery *q)
 		return;
 	q->key.shape |= SHAPE_HAS_PLACE;
 	texts = read_place(q->pull->next.part_key, table->nkeys + skip);
-	put(q, skip ? " AND (t.sync_xid, " : " AND (");
+	put(q, q->phase == 'I' ? " AND (t.sync_xid, " : " AND (");
 	put_key_list(q);
 	put(q, ") > (");
-	if (skip)
+	if (q->phase == 'I')
 		put(q, "$%d, ", sync_param(&q->params, XID8OID, UInt64GetDatum(strtoull(texts[0], NULL, 10))));
 	for (i = 0; i < table->nkeys; i++)
 	{
@@ -374,9 +415,9 @@ run(PartQuery *q, const Datum *keys, DestReceiver *dest)
 }
 
 void
-pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, DestReceiver *dest)
+pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value, DestReceiver *dest)
 {
-	PartQuery	q = {.pull = pull, .p = p, .phase = phase, .range = range};
+	PartQuery	q = {.pull = pull, .p = p, .phase = phase, .range = range, .value = value};
 
 	run(&q, NULL, dest);
 }

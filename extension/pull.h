@@ -56,9 +56,12 @@ typedef enum PullRange
 	RANGE_ALL, RANGE_RUNNING, RANGE_SINCE
 } PullRange;
 extern bool pull_has_range(const SyncToken *token, PullRange range);
+extern bool pull_by_value(const Pull *pull, const PullTable *p, char phase);
+extern const char *pull_place_value(const Pull *pull, const PullTable *p);
 extern void pull_check_place(const Pull *pull, const PullTable *p, char phase);
 extern char **pull_part_values(const Pull *pull, const PullTable *p, char phase, int *n);
-extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, DestReceiver *dest);
+extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value,
+							DestReceiver *dest);
 extern void pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range);	/* as the extension */
 extern bool pull_is_alive(const Pull *pull, const PullTable *p, const Datum *keys);
 

@@ -106,6 +106,7 @@ typedef struct SyncTable
 	SyncColumn *columns;
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in key order */
+	bool		scope_is_indexed;	/* by an index of all rows that begins with the scope column */
 	SyncColumn *scope_column;	/* NULL: none; for tables enabled via another it is sync_scope, which is not among columns */
 	int			deleted_at;		/* likewise */
 	int			updated_at;		/* likewise */

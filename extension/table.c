@@ -9,7 +9,9 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -248,6 +250,23 @@ read_key(SyncTable *table, Relation relation)
 	index_close(index, AccessShareLock);
 }
 
+static bool
+is_indexed(Relation relation, AttrNumber attnum)
+{
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, RelationGetIndexList(relation))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found |= index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid && index->rd_index->indkey.values[0] == attnum &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		index_close(index, AccessShareLock);
+	}
+	return found;
+}
+
 static char *
 field(HeapTuple tuple, TupleDesc desc, int n)
 {
@@ -383,6 +402,7 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 	read_columns(table, RelationGetDescr(relation));
 	read_key(table, relation);
 	table->scope_column = read_scope_column(table, RelationGetDescr(relation), field(row, desc, REG_SCOPE_COLUMN));
+	table->scope_is_indexed = table->scope_column && is_indexed(relation, table->scope_column->attnum);
 	table->policy_columns = read_policy_columns(table, field(row, desc, REG_POLICY_COLUMNS));
 	table->deleted_at = column_index(table, field(row, desc, REG_DELETED_AT));
 	table->updated_at = column_index(table, field(row, desc, REG_UPDATED_AT));

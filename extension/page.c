@@ -221,6 +221,34 @@ send_tombstones(Pull *pull, const PullTable *p, PullRange range)
 	return n > (uint64) pull->limit ? PART_LIMITED : PART_FINISHED;
 }
 
+bool
+pull_has_tombstones(const Pull *pull, const PullTable *p)
+{
+	PullRange	range;
+	SyncRole	saved;
+	uint64		i;
+
+	for (range = RANGE_RUNNING; range <= RANGE_SINCE; range++)
+	{
+		if (!pull_has_range(&pull->next, range))
+			continue;
+		sync_become_extension(&saved);
+		pull_query_tombstones(pull, p, range);
+		sync_become_back(&saved);
+		if (SPI_processed > (uint64) pull->limit)	/* too many to look at each */
+			return true;
+		for (i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, TS_XID, &isnull);
+
+			if (sync_snapshot_sees(pull->next.upper, U64FromFullTransactionId(DatumGetFullTransactionId(xid))))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* ---- the round ---- */
 
 static bool

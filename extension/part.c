@@ -313,7 +313,9 @@ put_rows(PartQuery *q)
 		put(q, " FROM %s t WHERE true", q->p->table->sql_name);
 	}
 	put_living(q);
-	put_row_scope(q, q->phase);
+	put_row_scope(q, q->phase == 'D' ? 'W' : q->phase);
+	if (q->phase == 'D')
+		return;
 	if (q->phase == 'I')
 	{
 		put_changed(q);

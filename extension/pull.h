@@ -20,6 +20,7 @@ typedef struct PullTable
 	SyncScope  *scope;			/* NULL: none */
 	bool		is_whole;		/* all rows are sent */
 	bool		is_reset;		/* and the client drops what it has first */
+	bool		is_withdrawn;	/* a scope of it was lost */
 } PullTable;
 
 typedef struct Pull
@@ -29,7 +30,9 @@ typedef struct Pull
 	int			priority;
 	int			limit;
 	uint64		device;
-	bool		had_token;
+	int			schema_version;	/* 0: not said */
+	int64		number;			/* "n", -1: none */
+	bool		had_token;		/* or number: something to start anew from */
 	SyncToken  *given;			/* NULL: none, or of no use */
 	/* what there is */
 	List	   *selected;		/* of PullTable */
@@ -44,11 +47,22 @@ typedef struct Pull
 	StringInfoData withdrawn;
 } Pull;
 
+/* Clients that insist on a number as their cursor: 12 bits of the incarnation above 41 of an id below which everything was sent. */
+#define PULL_NUMBER_BITS 41
+#define PULL_INCARNATION_MASK 0xfff
+
+/* pull.c */
+extern void pull_begin(Pull *pull, Jsonb *request);
+extern Datum pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request));
+
 /* round.c: sets where this page goes on, from the token given or anew; fills next, withdrawn, is_whole, is_reset */
 extern void pull_place_round(Pull *pull);
 
 /* page.c: sends rows from there until the page is full; true when the round is finished */
 extern bool pull_send_round(Pull *pull);
+
+/* Is there a deletion since the lower cursor that concerns the caller? */
+extern bool pull_has_tombstones(const Pull *pull, const PullTable *p);
 
 /* part.c: the queries. A range of ids not seen by the lower cursor: those that ran then and are finished, those begun since. */
 typedef enum PullRange

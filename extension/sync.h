@@ -28,6 +28,7 @@
 #define SYNC_ERR_NOT_FOUND		MAKE_SQLSTATE('S','Y','4','0','4')	/* of one change: undoes what it logged */
 #define SYNC_ERR_WRONG_STATE	MAKE_SQLSTATE('S','Y','4','0','9')
 #define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
+#define SYNC_ERR_OLD_CLIENT		MAKE_SQLSTATE('S','Y','4','2','6')
 
 /* Limits, by name. */
 #define SYNC_ROW_LIMIT			(1024 * 1024)		/* one pushed change, bytes of JSON */
@@ -250,6 +251,7 @@ typedef struct SyncToken
 	uint64		system_id;
 	uint32		incarnation;
 	uint64		identity;
+	int			schema_version;	/* of the client's own tables; 0: it does not say */
 	int			ntables;
 	int32	   *tables;
 	int			nscopes;

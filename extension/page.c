@@ -287,22 +287,24 @@ send_values(Pull *pull, const PullTable *p, char phase)
 	const char *from = pull_place_value(pull, p);
 	int			n;
 	char	  **values = pull_part_values(pull, p, phase, &n);
+	char	   *last = pull->next.part_key;
 	int			i;
 
 	for (i = 0; i < n; i++)
 	{
 		int			order = from ? strcmp(values[i], from) : 1;
-		char	   *before = pull->next.part_key;
 
 		if (order < 0)
 			continue;
+		if (pull->next.part_key[0])
+			last = pull->next.part_key;
 		if (order > 0)
 			pull->next.part_key = "";
 		if (!send_range(pull, p, phase, RANGE_ALL, values[i]))
 		{
 			/* Not even this value's first row went on the page: it goes on behind the last one sent. */
 			if (pull->next.part_key[0] == '\0')
-				pull->next.part_key = before;
+				pull->next.part_key = last;
 			return false;
 		}
 	}

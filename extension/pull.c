@@ -29,11 +29,11 @@ read_request(Pull *pull, Jsonb *request)
 		token = sync_json_text(v);
 	else if (v && v->type != jbvNull)
 		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("member \"sync_token\" of the request must be a string")));
-	pull->device = device ? sync_hash(device, strlen(device), 0) : 0;
+	pull->device = device ? sync_device_hash(sync_user_id(), device) : 0;
 	pull->tables = sync_json_array(&request->root, "tables", false);
 	pull->priority = (int) sync_json_int(&request->root, "priority", 3, 1, 3);
 	pull->limit = (int) sync_json_int(&request->root, "limit", SYNC_PAGE_ROWS, 1, SYNC_PAGE_ROWS_MAX);
-	pull->schema_version = (int) sync_json_int(&request->root, "schema_version", 0, 1, PG_INT32_MAX);
+	pull->schema_version = (int) sync_json_int(&request->root, "schema_version", -1, 0, PG_INT32_MAX);
 	pull->number = token ? -1 : sync_json_int(&request->root, "n", -1, 0, INT64CONST(1) << 53);
 	pull->had_token = token != NULL || pull->number >= 0;
 	pull->given = token ? sync_token_read(token) : NULL;

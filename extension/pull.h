@@ -30,7 +30,7 @@ typedef struct Pull
 	int			priority;
 	int			limit;
 	uint64		device;
-	int			schema_version;	/* 0: not said */
+	int			schema_version;	/* -1: not said */
 	int64		number;			/* "n", -1: none */
 	bool		had_token;		/* or number: something to start anew from */
 	SyncToken  *given;			/* NULL: none, or of no use */

@@ -316,11 +316,11 @@ token_of_number(const Pull *pull)
 static void
 check_schema_version(const Pull *pull, const SyncInstance *instance)
 {
-	if (pull->schema_version > 0 && pull->schema_version < instance->schema_oldest)
+	if (pull->schema_version >= 0 && pull->schema_version < instance->schema_oldest)
 		ereport(ERROR,
-				(errcode(SYNC_ERR_OLD_CLIENT),
-				 errmsg("schema version %d is no longer served; the oldest is %d", pull->schema_version, instance->schema_oldest),
-				 errhint("Update the app.")));
+				(errcode(SYNC_ERR_TOO_OLD),
+				 errmsg("schema version %d is no longer served, the oldest is %d", pull->schema_version, instance->schema_oldest),
+				 errhint("Update the client; what it has queued stays valid.")));
 }
 
 void

@@ -37,7 +37,7 @@ SELECT * FROM rest(sync.pull('{"schema_version":6}'));
 SELECT * FROM rest(sync.pull('{}'));
 SELECT sync.set_schema_version(NULL, NULL);
 SELECT * FROM rest(sync.pull('{"schema_version":3}'));
-SELECT sync.pull('{"schema_version":0}');
+SELECT sync.pull('{"schema_version":-1}');
 SELECT sync.pull('{"schema_version":"three"}');
 
 -- Cleaning up

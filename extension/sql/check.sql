@@ -160,6 +160,9 @@ SELECT 'error', t.name, 'its index on sync_xid is missing: each pull reads the w
 FROM t WHERE EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.relation AND attname = 'sync_xid' AND NOT attisdropped) AND NOT EXISTS (
     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = t.relation AND a.attname = 'sync_xid')
 UNION ALL
+SELECT 'warning', t.name, 'was restored from a cluster with more transactions: its index holds no new rows, and each pull reads the whole table', sync.enable_again(t.relation)
+FROM t WHERE t.enabled_xid >= pg_snapshot_xmax(pg_current_snapshot())
+UNION ALL
 SELECT 'error', t.name, format('index %s is invalid', i.indexrelid::regclass), format('REINDEX INDEX %s;', i.indexrelid::regclass)
 FROM t JOIN pg_index i ON i.indrelid = t.relation JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) AND a.attname = 'sync_xid'
 WHERE NOT (i.indisvalid AND i.indisready)

@@ -3,6 +3,10 @@
 
 \echo Use "CREATE EXTENSION sync" to load this file. \quit
 
+-- The schema is a member of the extension, so that DROP EXTENSION takes it along; a schema named in sync.control would stay.
+CREATE SCHEMA sync;
+COMMENT ON SCHEMA sync IS 'Everything of the extension sync.';
+
 CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
     horizon xid8 NOT NULL DEFAULT '0',

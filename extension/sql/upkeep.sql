@@ -1,6 +1,11 @@
 -- upkeep.sql - what keeps the extension's tables small, and what says how it is.
 -- SPDX-License-Identifier: PostgreSQL
 
+-- A restored table goes on counting where it was.
+SELECT pg_catalog.pg_extension_config_dump('sync.scope_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.synced_table_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.tombstone_id_seq', '');
+
 -- Old entries lie together: a summary per range of pages finds them at no cost for the writers.
 CREATE INDEX ledger_at ON sync.ledger USING brin (at) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX conflict_at ON sync.conflict USING brin (at) WITH (pages_per_range = 32, autosummarize = on);

@@ -20,7 +20,7 @@ SELECT is_empty($$
     WHERE n.nspname = 'sync' AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 $$, 'every table belongs to the extension');
 SELECT set_eq($$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'sync' $$,
-    ARRAY['sync.scope', 'sync.synced_table', 'sync.column_rule', 'sync.tombstone', 'sync.ledger', 'sync.conflict'], 'a dump keeps what is configured and known, not the instance');
+    ARRAY['sync.scope', 'sync.synced_table', 'sync.column_rule', 'sync.tombstone', 'sync.ledger', 'sync.conflict', 'sync.scope_id_seq', 'sync.synced_table_id_seq', 'sync.tombstone_id_seq'], 'a dump keeps what is configured and known, not the instance');
 
 -- A table of the application, with triggers of its own that sort before and after
 CREATE TABLE public.tap_note (id int PRIMARY KEY, body text, team int, gone timestamptz, changed timestamptz, twice int GENERATED ALWAYS AS (id * 2) STORED);

@@ -9,11 +9,11 @@ cluster_up || exit 1
 missing=0 seen=0
 
 # Functions that are no one's to call: each serves those of README. A new function goes there or here.
-private="
+private=(
   stamp soft_delete leave_tombstone truncated column_kind caller_owns check_relation check_column_rule changed_table
   purge_rows purge_places purge_marked purge_tombstones unreferenced
   check_server check_roles check_bookkeeping check_schema check_scopes enable_again
-"
+)
 
 ask() { psql -X -At -v ON_ERROR_STOP=1 -d "$database" -c "$1"; }
 
@@ -50,7 +50,7 @@ names=$(ask "
 without_comment <<<"$names"
 
 # psql's own quoting is not needed: names of functions are identifiers of ours
-list=$(printf "'%s'," $private)
+list=$(printf "'%s'," "${private[@]}")
 names=$(ask "SELECT DISTINCT 'sync.' || proname FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname NOT IN (${list%,}) ORDER BY 1") || exit 1
 in_readme function <<<"$names"
 names=$(ask "SELECT '\`' || unnest(proargnames[2:]) || '\`' FROM pg_proc WHERE oid = (SELECT max(oid) FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname = 'enable')") || exit 1
@@ -69,7 +69,7 @@ if [ -n "$open" ]; then
   missing=$((missing + 1))
 fi
 
-in_readme 'rule' < <(sed -n "s/.*\(rule\|delete_rule\) \(IS NULL OR [a-z_.]* \)\?NOT IN (\([^)]*\)).*/\3/p" "$root"/extension/sql/enable.sql "$root"/extension/sql/rules.sql | tr -d "' " | tr ',' '\n' | sort -u | sed 's/.*/`&`/')
+in_readme 'rule' < <(sed -n "s/.*\(rule\|delete_rule\) \(IS NULL OR [a-z_.]* \)\?NOT IN (\([^)]*\)).*/\3/p" "$root"/extension/sql/enable.sql "$root"/extension/sql/rules.sql | tr -d "' " | tr ',' '\n' | sort -u)
 # error codes of changes, as verdicts and the table of SQLSTATEs name them
 in_readme 'error code' < <(cat "$root"/extension/*.c | grep -oE '(verdict_error\([^"]*"|ERRCODE_[A-Z_]+, "|code = ")[a-z_]+"' | grep -oE '"[a-z_]+"$' | sort -u | tr '"' '`')
 in_readme 'SQLSTATE' < <(cat "$root"/extension/*.[ch] "$root"/extension/sql/*.sql | grep -oE "SY[0-9]{3}|MAKE_SQLSTATE\('S','Y','[0-9]','[0-9]','[0-9]'\)" | tr -dc 'SY0-9\n' | sed 's/^.*SY\([0-9]*\)$/SY\1/' | sort -u)

@@ -11,7 +11,7 @@ SELECT sync.create_scope('check team', 'SELECT team_id FROM check_home.member WH
 CREATE TABLE note (id uuid PRIMARY KEY, team_id uuid, body text, tags text[], slug text, gone timestamptz);
 CREATE UNIQUE INDEX note_slug ON note (slug) WHERE slug <> '';
 CREATE FUNCTION own() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
-SELECT sync.enable('note', scope => 'check team', scope_column => 'team_id', deleted_at => 'gone', rule => 'lww');
+SELECT sync.enable('note', scope => 'check team', scope_column => 'team_id', deleted_at => 'gone', rule => 'reject');
 SELECT sync.set_column_rule('note', 'tags', 'union');
 
 -- What it says of this schema

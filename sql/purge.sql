@@ -43,10 +43,10 @@ SELECT sync.purge() ->> 'tombstones' AS tombstones;
 -- The ledger, and the conflict log: open conflicts stay
 INSERT INTO sync.ledger (user_id, device_id, queue_id, body_hash, answer, at)
     SELECT 'ada', 'd', i::text, 0, '{}', now() - i * interval '10 days' FROM generate_series(1, 5) i;
-INSERT INTO sync.conflict (table_id, entity_type, entity_id, kind, fields, rule, outcome, at)
-    VALUES (100, 'purge_note', '1', 'edit', '{}', 'lww', 'server', now() - interval '31 days'),
-           (100, 'purge_note', '1', 'edit', '{}', 'manual', 'open', now() - interval '31 days'),
-           (100, 'purge_note', '1', 'edit', '{}', 'lww', 'server', now());
+INSERT INTO sync.conflict (table_id, entity_type, entity_id, kind, operation, fields, rule, outcome, at, resolution, resolved_at)
+    SELECT 100, 'purge_note', '1', 'edit', 'update', '{}', c.rule, c.outcome, now() - c.at::interval, c.resolution, now() - c.resolved_at::interval
+    FROM (VALUES ('old', 'server', '31 days', NULL, NULL), ('new', 'server', '1 day', NULL, NULL), ('open', 'open', '31 days', NULL, NULL),
+                 ('resolved', 'open', '90 days', 'keep_local', '31 days'), ('just resolved', 'open', '90 days', 'keep_local', '1 day')) c (rule, outcome, at, resolution, resolved_at);
 SELECT sync.purge()::jsonb - 'horizon';
 SELECT queue_id FROM sync.ledger ORDER BY 1;
 SELECT rule, outcome FROM sync.conflict WHERE entity_type = 'purge_note' ORDER BY 1, 2;

@@ -166,7 +166,7 @@ BEGIN
         ELSE
             DELETE FROM sync.conflict WHERE ctid = ANY (ARRAY(
                 SELECT c.ctid FROM sync.conflict c
-                WHERE c.at < cutoff AND NOT (c.outcome = 'open' AND to_jsonb(c) ->> 'resolution' IS NULL) LIMIT purge.batch));
+                WHERE c.at < cutoff AND coalesce(c.resolved_at < cutoff, c.outcome <> 'open') LIMIT purge.batch));
             GET DIAGNOSTICS n = ROW_COUNT;
         END IF;
         done := done || jsonb_build_object(kind, n);
@@ -203,7 +203,7 @@ SELECT json_build_object(
         FROM sync.synced_table t), '[]'),
     'ledger', (SELECT json_build_object('entries', greatest(reltuples, 0)::bigint, 'bytes', pg_total_relation_size(oid)) FROM pg_class WHERE oid = 'sync.ledger'::regclass),
     'conflicts', (SELECT json_build_object('open', count(*), 'oldest_open', min(at)) FROM sync.conflict c
-                  WHERE c.outcome = 'open' AND to_jsonb(c) ->> 'resolution' IS NULL),
+                  WHERE c.outcome = 'open' AND c.resolution IS NULL),
     'streamers', coalesce((
         SELECT json_agg(json_build_object('slot', s.slot_name, 'plugin', s.plugin, 'active', s.active, 'client', r.client_addr, 'connected_since', r.backend_start,
                    'lag_bytes', pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, s.confirmed_flush_lsn)) ORDER BY s.slot_name)

@@ -44,7 +44,7 @@ ROLLBACK PREPARED 'check''s';
 
 -- What the streamer's upkeep role may ask
 SET ROLE sync_upkeep;
-SELECT sync.purge()::jsonb - 'horizon' AS purge;
+SELECT sync.purge() -> 'more' AS more;
 SELECT (SELECT string_agg(k, ' ' ORDER BY ord) FROM json_object_keys(s) WITH ORDINALITY k (k, ord)) AS keys FROM sync.status() s;
 RESET ROLE;
 

@@ -91,7 +91,7 @@ FROM (VALUES ('statement_timeout', '30s'), ('lock_timeout', '5s'), ('idle_in_tra
 WHERE r.rolname = 'sync_query' AND NOT EXISTS (SELECT FROM unnest(r.rolconfig) c WHERE c ~ ('^' || s.name || '=') AND c !~ '=0$')
 UNION ALL
 SELECT 'error', 'sync_upkeep', 'may not run ' || f.function, format('GRANT EXECUTE ON FUNCTION %s TO sync_upkeep;', f.function)
-FROM unnest('{sync.checkpoint(bigint),sync.feed_tables(),"sync.feed_rows(integer,text[])","sync.purge(interval,integer)",sync.status()}'::text[]) f (function), pg_roles r
+FROM unnest('{sync.checkpoint(bigint),sync.feed_tables(),"sync.feed_rows(integer,text[])","sync.purge(interval,integer,interval)",sync.status()}'::text[]) f (function), pg_roles r
 WHERE r.rolname = 'sync_upkeep' AND NOT has_function_privilege(r.oid, f.function, 'EXECUTE')
 UNION ALL
 SELECT 'error', 'sync_upkeep', 'may not use schema sync', 'GRANT USAGE ON SCHEMA sync TO sync_upkeep;'

@@ -125,19 +125,38 @@ $$;
 COMMENT ON FUNCTION sync.purge_marked(regclass, name, timestamptz, integer) IS
 'For sync.purge(): really deletes rows marked before cutoff that nothing references. Returns how many, at most batch.';
 
-CREATE FUNCTION sync.purge(keep interval DEFAULT '30 days', batch integer DEFAULT 10000) RETURNS json
+-- What goes by its age alone: $1 is the cutoff of what clients need, $2 that of what people look up, $3 the most rows of a call.
+CREATE FUNCTION sync.purge_kinds() RETURNS TABLE (kind text, relation regclass, condition text)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+$$
+SELECT k.kind, to_regclass('sync.' || k.relation), k.condition FROM (VALUES
+    ('ledger', 'ledger', 'at < $1'),
+    ('conflicts', 'conflict', 'at < $1 AND coalesce(resolved_at < $1, outcome <> ''open'')'),
+    ('locks', 'lock', 'expires_at < clock_timestamp()'),
+    ('notifications', 'notification', 'read_at < $1'),
+    ('deliveries', 'delivery', 'created_at < $1 AND state <> ''waiting'''),
+    ('activity', 'activity', 'at < $2'),
+    ('history', 'history', 'at < $2'),
+    ('sync_log', 'sync_log', 'at < $2'),
+    -- a revoked one stays, or it could register again
+    ('devices', 'device', 'last_seen < $2 AND revoked_at IS NULL')) k (kind, relation, condition)
+WHERE to_regclass('sync.' || k.relation) IS NOT NULL
+$$;
+COMMENT ON FUNCTION sync.purge_kinds() IS 'For sync.purge(): what goes by its age alone, and when.';
+
+CREATE FUNCTION sync.purge(keep interval DEFAULT '30 days', batch integer DEFAULT 10000, keep_log interval DEFAULT '1 year') RETURNS json
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
     cutoff timestamptz := now() - purge.keep;
     done jsonb := '{}';
-    more boolean := false;
+    went bigint := 0;
+    more boolean;
     n bigint;
     t record;
-    kind text;
 BEGIN
-    IF purge.keep IS NULL OR purge.keep < interval '0' OR purge.batch IS NULL OR purge.batch < 1 THEN
-        RAISE EXCEPTION 'keep must be an interval of 0 or more, batch 1 or more' USING ERRCODE = 'invalid_parameter_value';
+    IF purge.keep IS NULL OR purge.keep_log IS NULL OR purge.batch IS NULL OR least(purge.keep, purge.keep_log) < interval '0' OR purge.batch < 1 THEN
+        RAISE EXCEPTION 'keep and keep_log must be intervals of 0 or more, batch 1 or more' USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'sync.purge() needs READ COMMITTED' USING ERRCODE = 'active_sql_transaction',
@@ -152,35 +171,27 @@ BEGIN
              FROM sync.synced_table s JOIN pg_class c ON c.oid = s.relation
              LEFT JOIN LATERAL (SELECT relid FROM pg_partition_tree(s.relation) WHERE isleaf) p ON c.relkind = 'p'
              WHERE s.deletes = 'soft' AND s.deleted_at IS NOT NULL LOOP
-        n := sync.purge_marked(t.relation, t.deleted_at, cutoff, purge.batch);
-        done := jsonb_set(done, '{rows}', to_jsonb(coalesce((done ->> 'rows')::bigint, 0) + n));
-        -- What one row pointed to may go at the next call.
-        more := more OR n > 0;
+        went := went + sync.purge_marked(t.relation, t.deleted_at, cutoff, purge.batch);
     END LOOP;
-    FOREACH kind IN ARRAY ARRAY['tombstones', 'ledger', 'conflicts'] LOOP
-        IF kind = 'tombstones' THEN
-            n := sync.purge_tombstones(cutoff, purge.batch);
-        ELSIF kind = 'ledger' THEN
-            DELETE FROM sync.ledger WHERE ctid = ANY (ARRAY(SELECT l.ctid FROM sync.ledger l WHERE l.at < cutoff LIMIT purge.batch));
-            GET DIAGNOSTICS n = ROW_COUNT;
-        ELSE
-            DELETE FROM sync.conflict WHERE ctid = ANY (ARRAY(
-                SELECT c.ctid FROM sync.conflict c
-                WHERE c.at < cutoff AND coalesce(c.resolved_at < cutoff, c.outcome <> 'open') LIMIT purge.batch));
-            GET DIAGNOSTICS n = ROW_COUNT;
-        END IF;
-        done := done || jsonb_build_object(kind, n);
+    -- What one row pointed to may go at the next call.
+    more := went > 0;
+    n := sync.purge_tombstones(cutoff, purge.batch);
+    more := more OR n >= purge.batch;
+    done := jsonb_build_object('rows', went, 'tombstones', n);
+    FOR t IN SELECT k.kind, k.relation, k.condition FROM sync.purge_kinds() k LOOP
+        EXECUTE format('DELETE FROM %s WHERE ctid = ANY (ARRAY(SELECT k.ctid FROM %s k WHERE %s LIMIT $3))', t.relation, t.relation, t.condition)
+            USING cutoff, now() - purge.keep_log, purge.batch;
+        GET DIAGNOSTICS n = ROW_COUNT;
         more := more OR n >= purge.batch;
+        done := done || jsonb_build_object(t.kind, n);
     END LOOP;
-    done := jsonb_build_object('more', more, 'rows', 0) || done
-         || (SELECT jsonb_build_object('horizon', horizon::text) FROM sync.instance);
-    RETURN done;
+    RETURN done || jsonb_build_object('more', more, 'horizon', (SELECT horizon::text FROM sync.instance));
 END
 $$;
-COMMENT ON FUNCTION sync.purge(interval, integer) IS
-'Removes what is older than keep, at most batch of each kind, so that a call is short: rows marked as deleted that nothing references, tombstones, verdicts of the ledger, settled conflicts.
-Answer: {"more": call again, "rows", "tombstones", "ledger", "conflicts": how many went, "horizon"}; {"busy": true} while another call runs. Clients whose cursor lies before the horizon start anew.
-Errors: invalid_parameter_value; active_sql_transaction above READ COMMITTED.';
+COMMENT ON FUNCTION sync.purge(interval, integer, interval) IS
+'Removes what is old, at most batch of each kind, so that a call is short. Older than keep: rows marked as deleted that nothing references, tombstones, verdicts of the ledger, settled conflicts, read
+notifications, deliveries that were taken; older than keep_log: history, activity, the sync log, devices not used since; and expired locks. Answer: {"more": call again, "horizon", and for each kind how many went};
+{"busy": true, "more": false} while another call runs. Clients whose cursor lies before the horizon start anew. Errors: invalid_parameter_value; active_sql_transaction above READ COMMITTED.';
 
 CREATE FUNCTION sync.status() RETURNS json
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS

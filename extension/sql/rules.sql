@@ -97,7 +97,8 @@ BEGIN
     IF set_schema_version.oldest > set_schema_version.current OR set_schema_version.oldest < 0 THEN
         RAISE EXCEPTION 'the oldest schema version must lie between 0 and the current one' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    UPDATE sync.instance SET schema_current = set_schema_version.current, schema_oldest = set_schema_version.oldest;
+    DELETE FROM sync.client_schema;
+    INSERT INTO sync.client_schema VALUES (set_schema_version.current, set_schema_version.oldest);
 END
 $$;
 COMMENT ON FUNCTION sync.set_schema_version(integer, integer) IS

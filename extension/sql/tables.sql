@@ -9,13 +9,18 @@ COMMENT ON SCHEMA sync IS 'Everything of the extension sync.';
 
 CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
-    horizon xid8 NOT NULL DEFAULT '0',
-    schema_current integer,
-    schema_oldest integer
+    horizon xid8 NOT NULL DEFAULT '0'
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served.';
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), and the highest transaction of a purged tombstone. Not dumped: a copy is another instance.';
+
+CREATE TABLE sync.client_schema (
+    current integer,
+    oldest integer
+);
+CREATE UNIQUE INDEX client_schema_one ON sync.client_schema ((true));
+COMMENT ON TABLE sync.client_schema IS 'At most one row: the schema versions of clients that are served, see sync.set_schema_version().';
 
 CREATE TABLE sync.scope (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -124,6 +129,7 @@ CREATE TABLE sync.conflict (
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
+SELECT pg_catalog.pg_extension_config_dump('sync.client_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');

@@ -30,7 +30,8 @@ before(async () => {
     CREATE FUNCTION resolve(local jsonb, server jsonb, base jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT server';
     SELECT sync.create_scope('team', 'SELECT team_id FROM public.member WHERE user_id = sync.user_id()');
     SELECT sync.create_scope('unused', 'SELECT 1');
-    SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', deletes => 'soft', rule => 'lww', priority => 1);
+    SELECT sync.set_schema_version(7, 5);
+    SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', deletes => 'soft', rule => 'reject', priority => 1);
     SELECT sync.enable('country');
     SELECT sync.set_column_rule('note', 'tags', 'union');
     SELECT sync.set_column_rule('note', 'body', 'resolver', 'resolve(jsonb,jsonb,jsonb)');`);
@@ -47,7 +48,7 @@ after(() => Promise.all([from?.stop(), to?.stop()]));
 
 test('the schema is the same', () => assert.equal(dumpSchema(to, 'copy'), dumpSchema(from, 'old')));
 
-for (const table of ['synced_table', 'column_rule', 'scope', 'tombstone', 'ledger', 'conflict']) {
+for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 'tombstone', 'ledger', 'conflict']) {
   test(`sync.${table} comes along`, async () => {
     const everything = `SELECT to_jsonb(t) AS row FROM sync.${table} t ORDER BY to_jsonb(t)::text`;
     assert.deepEqual(await copy.sql(everything), await old.sql(everything));

@@ -579,7 +579,7 @@ sync_schema_versions(int64 *oldest, int64 *current)
 	bool		no_current = true;
 
 	sync_become_extension(&saved);
-	SPI_execute("SELECT oldest, current FROM sync.client_schema", true, 1);
+	SPI_execute("SELECT schema_oldest, schema_current FROM sync.instance", true, 1);
 	sync_become_back(&saved);
 	*oldest = *current = -1;
 	if (SPI_processed != 1)

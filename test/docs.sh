@@ -11,7 +11,7 @@ missing=0 seen=0
 # Functions that are no one's to call: each serves those of README. A new function goes there or here.
 private=(
   stamp soft_delete leave_tombstone truncated column_kind caller_owns check_relation check_column_rule changed_table
-  purge_rows purge_places purge_marked purge_tombstones purge_kinds unreferenced
+  use_client_schema purge_rows purge_places purge_marked purge_tombstones purge_kinds unreferenced
   check_server check_roles check_bookkeeping check_schema check_scopes enable_again
 )
 

@@ -9,18 +9,20 @@ COMMENT ON SCHEMA sync IS 'Everything of the extension sync.';
 
 CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
-    horizon xid8 NOT NULL DEFAULT '0'
+    horizon xid8 NOT NULL DEFAULT '0',
+    schema_current integer,
+    schema_oldest integer
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), and the highest transaction of a purged tombstone. Not dumped: a copy is another instance.';
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served. Not dumped: a copy is another instance.';
 
 CREATE TABLE sync.client_schema (
     current integer,
     oldest integer
 );
 CREATE UNIQUE INDEX client_schema_one ON sync.client_schema ((true));
-COMMENT ON TABLE sync.client_schema IS 'At most one row: the schema versions of clients that are served, see sync.set_schema_version().';
+COMMENT ON TABLE sync.client_schema IS 'The schema versions that sync.set_schema_version() set, once more, for dumps: restoring it sets those of sync.instance.';
 
 CREATE TABLE sync.scope (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

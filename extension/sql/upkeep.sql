@@ -202,7 +202,7 @@ SELECT json_build_object(
     'extension_version', (SELECT extversion FROM pg_extension WHERE extname = 'sync'),
     'system_id', (SELECT system_identifier::text FROM pg_control_system()),
     'incarnation', i.incarnation,
-    'schema_version', (SELECT json_build_object('current', current, 'oldest', oldest) FROM sync.client_schema),
+    'schema_version', json_build_object('current', i.schema_current, 'oldest', i.schema_oldest),
     'horizon', json_build_object('xid', i.horizon::text, 'transactions_ago',
         CASE WHEN i.horizon <> '0' THEN pg_snapshot_xmax(pg_current_snapshot())::text::numeric - i.horizon::text::numeric END),
     'tables', coalesce((

@@ -55,6 +55,10 @@ for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 't
   });
 }
 
+test('the schema versions that are served come along', async () => {
+  assert.deepEqual(await copy.sql('SELECT schema_current, schema_oldest FROM sync.instance'), [{ schema_current: 7, schema_oldest: 5 }]);
+});
+
 test('the incarnation is new and the horizon does not come along', async () => {
   assert.notEqual(await copy.value('SELECT incarnation FROM sync.instance'), await old.value('SELECT incarnation FROM sync.instance'));
   assert.equal(await copy.value('SELECT horizon FROM sync.instance'), '0');

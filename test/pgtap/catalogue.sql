@@ -8,7 +8,7 @@ SELECT no_plan();
 SELECT has_schema('sync');
 SELECT tables_are('sync', '{instance,client_schema,scope,synced_table,column_rule,tombstone,ledger,conflict}'::name[]);
 SELECT is(count(*), 1::bigint, 'there is one instance') FROM sync.instance;
-SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation,set_column_rule,check_column_rule,changed_table,set_schema_version,purge,purge_rows,purge_places,purge_marked,purge_tombstones,purge_kinds,unreferenced,status,check,check_server,check_roles,check_bookkeeping,check_schema,check_scopes,enable_again}'::name[]);
+SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation,set_column_rule,check_column_rule,changed_table,set_schema_version,use_client_schema,purge,purge_rows,purge_places,purge_marked,purge_tombstones,purge_kinds,unreferenced,status,check,check_server,check_roles,check_bookkeeping,check_schema,check_scopes,enable_again}'::name[]);
 SELECT col_is_pk('sync', 'ledger', '{user_id,device_id,queue_id}'::name[], 'a verdict is one user''s, one device''s');
 SELECT col_is_unique('sync', 'synced_table', 'entity_type'::name, 'an entity type names one table');
 SELECT col_is_unique('sync', 'synced_table', 'relation'::name, 'a table is synced once');

@@ -33,7 +33,16 @@ SELECT count(*) AS left FROM found();
 -- the unique index now lets a deleted value be taken again
 SELECT indexdef FROM pg_indexes WHERE indexname = 'note_slug';
 
+-- Our own event triggers would mend some of it at once: they sleep
+CREATE PROCEDURE event_triggers(what text) LANGUAGE plpgsql AS $$
+DECLARE e name;
+BEGIN
+    FOR e IN SELECT evtname FROM pg_event_trigger WHERE evtname ~ 'sync' LOOP EXECUTE format('ALTER EVENT TRIGGER %I %s', e, what); END LOOP;
+END $$;
+
 -- Triggers: a loader's ENABLE TRIGGER ALL, names that sort after ours, one that is gone
+CALL event_triggers('DISABLE');
+SELECT (SELECT count(*) FROM sync.check() WHERE object LIKE 'event trigger%') = (SELECT count(*) FROM pg_event_trigger WHERE evtname ~ 'sync') AS each_is_found;
 ALTER TABLE note DISABLE TRIGGER ALL;
 ALTER TABLE note ENABLE TRIGGER ALL;
 CREATE TRIGGER "~z" BEFORE UPDATE ON note FOR EACH ROW EXECUTE FUNCTION own();
@@ -111,12 +120,13 @@ DELETE FROM sync.scope WHERE name IN ('check failing', 'check slow');
 SELECT * FROM found();
 
 -- A table that was dropped while event triggers slept
-SET session_replication_role = replica;
 DROP TABLE open_to_all;
-RESET session_replication_role;
 SELECT object, finding FROM sync.check() WHERE object ~ 'open_to_all';
 CALL cure();
 DELETE FROM sync.synced_table WHERE entity_type = 'check_home.open_to_all';
+
+DO $$ DECLARE c text; BEGIN FOR c IN SELECT cure FROM sync.check() WHERE object LIKE 'event trigger%' LOOP EXECUTE c; END LOOP; END $$;
+SELECT count(*) FROM sync.check() WHERE object LIKE 'event trigger%';
 
 -- Nobody but administrators may ask
 CREATE ROLE check_app;

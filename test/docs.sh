@@ -8,11 +8,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cluster_up || exit 1
 missing=0 seen=0
 
-# Functions that are no one's to call: each serves those of README. A new function goes there or here.
-private=(
-  stamp soft_delete leave_tombstone truncated column_kind caller_owns check_relation check_column_rule changed_table
-  use_client_schema purge_rows purge_places purge_marked purge_tombstones purge_kinds unreferenced
-  check_server check_roles check_bookkeeping check_schema check_scopes enable_again
+# What owners and administrators call; what everybody or the streamer's upkeep role may call is found in the catalogue.
+owners=(
+  create_scope enable disable disable_all set_column_rule set_schema_version tables new_incarnation purge status check
 )
 
 ask() { psql -X -At -v ON_ERROR_STOP=1 -d "$database" -c "$1"; }
@@ -49,26 +47,20 @@ names=$(ask "
   SELECT oid::regtype::text FROM pg_type WHERE typnamespace = 'sync'::regnamespace AND typtype IN ('e', 'd') AND obj_description(oid, 'pg_type') IS NULL") || exit 1
 without_comment <<<"$names"
 
-# psql's own quoting is not needed: names of functions are identifiers of ours
-list=$(printf "'%s'," "${private[@]}")
-names=$(ask "SELECT DISTINCT 'sync.' || proname FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname NOT IN (${list%,}) ORDER BY 1") || exit 1
-in_readme function <<<"$names"
-names=$(ask "SELECT '\`' || unnest(proargnames[2:]) || '\`' FROM pg_proc WHERE oid = (SELECT max(oid) FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname = 'enable')") || exit 1
-in_readme 'option of sync.enable()' <<<"$names"
-names=$(psql -X -q -At -v ON_ERROR_STOP=1 -d "$database" -c "LOAD 'sync'" -c "SELECT '\`' || name || '\`' FROM pg_settings WHERE name LIKE 'sync.%'") || exit 1
-in_readme setting <<<"$names"
+list=$(printf "'%s'," "${owners[@]}")
 stale=$(ask "SELECT string_agg(p, ' ') FROM unnest(ARRAY[${list%,}]) p WHERE NOT EXISTS (SELECT FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname = p)") || exit 1
 if [ -n "$stale" ]; then
   echo "test/docs.sh lists functions that are gone: $stale"
   missing=$((missing + 1))
 fi
-open=$(ask "SELECT string_agg(proname, ' ') FROM pg_proc p WHERE pronamespace = 'sync'::regnamespace AND prorettype NOT IN ('trigger'::regtype, 'event_trigger'::regtype) AND proname IN (${list%,})
-            AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)") || exit 1
-if [ -n "$open" ]; then
-  echo "everybody may call what README does not explain: $open"
-  missing=$((missing + 1))
-fi
-
+psql -X -q -v ON_ERROR_STOP=1 -d "$database" -o /dev/null -f "$root/streamer/roles.sql" || exit 1
+names=$(ask "SELECT DISTINCT 'sync.' || proname FROM pg_proc p WHERE pronamespace = 'sync'::regnamespace AND (proname IN (${list%,})
+             OR EXISTS (SELECT FROM aclexplode(proacl) WHERE grantee IN (0, (SELECT oid FROM pg_roles WHERE rolname = 'sync_upkeep')))) ORDER BY 1") || exit 1
+in_readme function <<<"$names"
+names=$(ask "SELECT '\`' || unnest(proargnames[2:]) || '\`' FROM pg_proc WHERE oid = (SELECT max(oid) FROM pg_proc WHERE pronamespace = 'sync'::regnamespace AND proname = 'enable')") || exit 1
+in_readme 'option of sync.enable()' <<<"$names"
+names=$(psql -X -q -At -v ON_ERROR_STOP=1 -d "$database" -c "LOAD 'sync'" -c "SELECT '\`' || name || '\`' FROM pg_settings WHERE name LIKE 'sync.%'") || exit 1
+in_readme setting <<<"$names"
 in_readme 'rule' < <(sed -n "s/.*\(rule\|delete_rule\) \(IS NULL OR [a-z_.]* \)\?NOT IN (\([^)]*\)).*/\3/p" "$root"/extension/sql/enable.sql "$root"/extension/sql/rules.sql | tr -d "' " | tr ',' '\n' | sort -u)
 # error codes of changes, as verdicts and the table of SQLSTATEs name them
 in_readme 'error code' < <(cat "$root"/extension/*.c | grep -oE '(verdict_error\([^"]*"|ERRCODE_[A-Z_]+, "|code = ")[a-z_]+"' | grep -oE '"[a-z_]+"$' | sort -u | tr '"' '`')

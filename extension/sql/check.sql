@@ -173,6 +173,9 @@ UNION ALL
 SELECT 'error', t.name, 'has a replica identity without a key', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT;', t.name)
 FROM t WHERE t.relreplident = 'n' OR (t.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = t.relation AND indisreplident))
 UNION ALL
+SELECT 'error', format('event trigger %I', e.evtname), 'is disabled: changes of columns, policies and privileges are not noticed', format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', e.evtname)
+FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid WHERE p.pronamespace = 'sync'::regnamespace AND e.evtenabled <> 'A'
+UNION ALL
 SELECT 'warning', s.entity_type, 'its table was dropped', format('DELETE FROM sync.synced_table WHERE id = %s;', s.id)
 FROM sync.synced_table s WHERE NOT EXISTS (SELECT FROM pg_class WHERE oid = s.relation)
 UNION ALL

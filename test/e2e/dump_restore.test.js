@@ -24,7 +24,8 @@ before(async () => {
     CREATE ROLE reader;
     CREATE TABLE member (user_id text, team_id int);
     INSERT INTO member VALUES ('ada', 1);
-    CREATE TABLE note (id int PRIMARY KEY, body text, tags jsonb, team_id int);
+    CREATE TABLE note (dropped int, id int PRIMARY KEY, body text, tags jsonb, team_id int);
+    ALTER TABLE note DROP COLUMN dropped; -- in the copy, columns have other numbers
     CREATE TABLE country (id text PRIMARY KEY, name text);
     GRANT SELECT, INSERT, UPDATE, DELETE ON note, country, member TO reader;
     CREATE FUNCTION resolve(local jsonb, server jsonb, base jsonb) RETURNS jsonb LANGUAGE sql AS 'SELECT server';
@@ -50,7 +51,8 @@ test('the schema is the same', () => assert.equal(dumpSchema(to, 'copy'), dumpSc
 
 for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 'tombstone', 'ledger', 'conflict']) {
   test(`sync.${table} comes along`, async () => {
-    const everything = `SELECT to_jsonb(t) AS row FROM sync.${table} t ORDER BY to_jsonb(t)::text`;
+    // restoring is DDL: the table's last new start is later, and columns are numbered anew
+    const everything = `SELECT to_jsonb(t) - '{epoch,named_columns,fingerprint}'::text[] AS row FROM sync.${table} t ORDER BY 1`;
     assert.deepEqual(await copy.sql(everything), await old.sql(everything));
   });
 }
@@ -82,6 +84,13 @@ test('a token of the old cluster is told to start anew, once; then it goes on', 
   assert.deepEqual(second.list.sort(), ['create country de', 'delete note 6', 'update note 4']);
   const third = await pull(copy, second.next_sync_token);
   assert.deepEqual([third.list, third.reset], [[], undefined]);
+});
+
+test('options still name the columns they named, also after the next DDL', async () => {
+  const named = 'SELECT relation::text, scope_column, deleted_at, (SELECT array_agg(path ORDER BY path) FROM sync.column_rule WHERE table_id = id) AS rules FROM sync.synced_table WHERE id < 102 ORDER BY id';
+  const origin = await old.sql(named);
+  await copy.sql('ALTER TABLE note ADD COLUMN extra int; ALTER TABLE note DROP COLUMN extra');
+  assert.deepEqual(await copy.sql(named), origin);
 });
 
 test('identities go on where they were', async () => {

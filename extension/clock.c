@@ -330,3 +330,12 @@ sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bit
 	entry->is_rest = false;
 	return write_clock(&clock);
 }
+
+/* The clock of a row whose stamp moves on though none of its columns is written. */
+Datum
+sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc)
+{
+	Clock		clock = read_clock(table, old, desc);
+
+	return write_clock(&clock);
+}

@@ -164,6 +164,8 @@ sync_stamp(PG_FUNCTION_ARGS)
 		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, NULL, version));
 	}
 	changed = changed_columns(table, data->tg_trigtuple, data->tg_newtuple, desc);
+	if (changed == NULL && sync_forgotten_user)
+		return PointerGetDatum(sync_forget_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	if (changed == NULL)
 		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;

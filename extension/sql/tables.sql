@@ -14,12 +14,14 @@ INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)
 COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served.';
 
 CREATE TABLE sync.scope (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- ids below 100 belong to the extension
+    id integer GENERATED ALWAYS AS IDENTITY (START 100) PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (name <> ''),
     members text NOT NULL,
-    watch text[] NOT NULL DEFAULT '{}'
+    watch text[] NOT NULL DEFAULT '{}',
+    users text
 );
-COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, and which columns say whom a change of membership concerns.';
+COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, which columns say whom a change of membership concerns, and (users) who holds a given value.';
 
 CREATE TABLE sync.synced_table (
     -- ids below 100 belong to the extension's own synced tables
@@ -110,8 +112,8 @@ CREATE TABLE sync.conflict (
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here.';
 
-SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.scope', 'WHERE id >= 100');
+SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', 'WHERE id >= 100');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');

@@ -265,7 +265,10 @@ unmark(const SyncTable *table, const char *entity_id, Datum *keys)
 	sync_become_back(&saved);
 	if (found == 0)
 		return false;
-	check_result(table, entity_id, set_one(table, table->columns[updatable_column(table)].name, psprintf("t.%s", name), "", keys));
+	/* Answered as if it were not there: whoever may not have the row shall not learn that it was deleted. */
+	if (set_one(table, table->columns[updatable_column(table)].name, psprintf("t.%s", name), "", keys) == 0 ||
+		!sync_role_sees(table, entity_id, false))
+		refuse_missing();
 	return true;
 }
 

@@ -54,19 +54,14 @@ COMMENT ON FUNCTION sync.record_activity(jsonb) IS
 CREATE FUNCTION sync.activity(entity_type text DEFAULT NULL, entity_id text DEFAULT NULL, actor text DEFAULT NULL, action text DEFAULT NULL,
                               before bigint DEFAULT NULL, most integer DEFAULT 50)
     RETURNS TABLE (activity_id bigint, at timestamptz, actor text, action text, entity_type text, entity_id text, fields text[], data jsonb)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-        SELECT a.activity_id, a.at, a.actor, a.action, a.entity_type, a.entity_id, a.fields, a.data
-        FROM sync.activity a JOIN sync.synced_table t ON t.id = a.table_id
-        WHERE ($1 IS NULL OR a.entity_type = $1) AND ($2 IS NULL OR a.entity_id = $2) AND ($3 IS NULL OR a.actor = $3) AND ($4 IS NULL OR a.action = $4)
-          AND ($5 IS NULL OR a.activity_id < $5)
-          AND CASE WHEN a.audience IS NULL THEN sync.may_see(t.relation, a.entity_id)
-                   ELSE a.audience = ANY ((SELECT sync.caller_audiences())::text[]) END
-        ORDER BY a.activity_id DESC LIMIT least(greatest(coalesce($6, 50), 0), 1000);
-END
+SELECT a.activity_id, a.at, a.actor, a.action, a.entity_type, a.entity_id, a.fields, a.data
+FROM sync.activity a JOIN sync.synced_table t ON t.id = a.table_id
+WHERE ($1 IS NULL OR a.entity_type = $1) AND ($2 IS NULL OR a.entity_id = $2) AND ($3 IS NULL OR a.actor = $3) AND ($4 IS NULL OR a.action = $4)
+  AND ($5 IS NULL OR a.activity_id < $5)
+  AND CASE WHEN a.audience IS NULL THEN sync.may_see(t.relation, a.entity_id) ELSE a.audience = ANY ((SELECT sync.caller_audiences())::text[]) END
+ORDER BY a.activity_id DESC LIMIT least(greatest(coalesce($6, 50), 0), 1000)
 $$;
 COMMENT ON FUNCTION sync.activity(text, text, text, text, bigint, integer) IS
 'The activity the caller may see, newest first, by entity, actor and action; before: an activity_id, for the next page; most: up to 1,000. Rows under policies of their own are checked one by one.';

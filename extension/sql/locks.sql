@@ -52,7 +52,7 @@ DECLARE
     who text := sync.need_user();
     device text := sync.request_text(request, 'device_id', 256);
     id text := sync.request_text(request, 'entity_id', 2048);
-    field text := sync.request_text(request, 'field', 63, false);
+    part text := sync.request_text(request, 'field', 63, false);
     seconds numeric := 30;
     t sync.synced_table;
     held uuid;
@@ -68,8 +68,8 @@ BEGIN
         RAISE EXCEPTION 'member "seconds" of the request must be a number from 1 to 600' USING ERRCODE = 'SY400';
     END IF;
     t := sync.seen_table(sync.request_text(request, 'entity_type', 256), id);
-    IF field IS NOT NULL AND field <> ALL (coalesce(sync.caller_columns(t.relation), '{}')) THEN
-        RAISE EXCEPTION 'there is no field "%"', field USING ERRCODE = 'SY400';
+    IF part IS NOT NULL AND part <> ALL (coalesce(sync.caller_columns(t.relation), '{}')) THEN
+        RAISE EXCEPTION 'there is no field "%"', part USING ERRCODE = 'SY400';
     END IF;
     PERFORM sync.check_device(device);
     -- A lock of the row and one of its fields exclude each other: who asks for this row waits here.
@@ -78,18 +78,18 @@ BEGIN
     DELETE FROM sync.lock l WHERE l.table_id = t.id AND l.entity_id = id AND l.expires_at <= clock_timestamp();
     SELECT l.lock_id INTO held FROM sync.lock l JOIN sync.lock_owner o USING (lock_id)
     WHERE l.table_id = t.id AND l.entity_id = id AND (o.user_id, o.device_id) <> (who, device)
-      AND (lock.field IS NULL OR l.field IS NULL OR l.field = lock.field) LIMIT 1;
+      AND (part IS NULL OR l.field IS NULL OR l.field = part) ORDER BY l.expires_at DESC LIMIT 1;
     IF FOUND THEN
         RETURN sync.lock_answer(false, held, device);
     END IF;
     UPDATE sync.lock l SET expires_at = greatest(l.expires_at, until)
-    WHERE l.table_id = t.id AND l.entity_id = id AND coalesce(l.field, '') = coalesce(lock.field, '') RETURNING l.lock_id INTO held;
+    WHERE l.table_id = t.id AND l.entity_id = id AND coalesce(l.field, '') = coalesce(part, '') RETURNING l.lock_id INTO held;
     IF NOT FOUND THEN
         IF (SELECT count(*) FROM sync.lock_owner o WHERE o.user_id = who) >= 1000 THEN
             RAISE EXCEPTION 'you hold 1000 locks already' USING ERRCODE = 'SY429', HINT = 'Release some, or wait until they expire.';
         END IF;
         INSERT INTO sync.lock (audience, table_id, entity_type, entity_id, field, holder, expires_at)
-        VALUES (sync.row_audience(t.relation, id), t.id, t.entity_type, id, lock.field, CASE WHEN t.anonymous THEN NULL ELSE who END, until)
+        VALUES (sync.row_audience(t.relation, id), t.id, t.entity_type, id, part, CASE WHEN t.anonymous THEN NULL ELSE who END, until)
         RETURNING lock_id INTO held;
         INSERT INTO sync.lock_owner VALUES (held, who, device);
     END IF;
@@ -109,12 +109,12 @@ DECLARE
     device text := sync.request_text(request, 'device_id', 256);
     kind text := sync.request_text(request, 'entity_type', 256);
     id text := sync.request_text(request, 'entity_id', 2048);
-    field text := sync.request_text(request, 'field', 63, false);
+    part text := sync.request_text(request, 'field', 63, false);
     released bigint;
 BEGIN
     WITH gone AS (
         DELETE FROM sync.lock l USING sync.lock_owner o
-        WHERE o.lock_id = l.lock_id AND l.entity_type = kind AND l.entity_id = id AND coalesce(l.field, '') = coalesce(unlock.field, '')
+        WHERE o.lock_id = l.lock_id AND l.entity_type = kind AND l.entity_id = id AND coalesce(l.field, '') = coalesce(part, '')
           AND (o.user_id, o.device_id) = (who, device) RETURNING 1)
     SELECT count(*) INTO released FROM gone;
     RETURN json_build_object('success', released > 0);

@@ -125,7 +125,7 @@ CREATE FUNCTION sync.send_notification(users text[], request jsonb, actor text) 
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
-    kind text := sync.request_text(request, 'type', 100);
+    what text := sync.request_text(request, 'type', 100);
     weight text := coalesce(sync.request_text(request, 'importance', 10, false), 'normal');
     most integer := current_setting('sync.max_notifications')::integer;
     recipient text;
@@ -133,20 +133,20 @@ DECLARE
     message jsonb;
     reached integer := 0;
 BEGIN
-    message := jsonb_strip_nulls(jsonb_build_object('type', kind, 'importance', weight, 'title', request -> 'title', 'body', request -> 'body',
+    message := jsonb_strip_nulls(jsonb_build_object('type', what, 'importance', weight, 'title', request -> 'title', 'body', request -> 'body',
         'entity_type', request -> 'entity_type', 'entity_id', request -> 'entity_id', 'data', request -> 'data', 'actor', actor));
     FOR recipient IN SELECT DISTINCT u FROM unnest(users) u WHERE u <> '' ORDER BY u LOOP
         id := NULL;
-        IF sync.importance_rank(weight) >= sync.threshold(recipient, kind, 'in_app', 'low') THEN
+        IF sync.importance_rank(weight) >= sync.threshold(recipient, what, 'in_app', 'low') THEN
             INSERT INTO sync.notification (audience, user_id, type, importance, title, body, entity_type, entity_id, data, actor)
-            VALUES ('user:' || recipient, recipient, kind, weight, request ->> 'title', request ->> 'body', request ->> 'entity_type',
+            VALUES ('user:' || recipient, recipient, what, weight, request ->> 'title', request ->> 'body', request ->> 'entity_type',
                     request ->> 'entity_id', request -> 'data', send_notification.actor)
             RETURNING notification_id INTO id;
             PERFORM sync.trim_notifications(recipient, most);
         END IF;
         INSERT INTO sync.delivery (kind, user_id, notification_id, message)
         SELECT c.kind, recipient, id, message || jsonb_build_object('notification_id', id)
-        FROM sync.channel c WHERE sync.importance_rank(weight) >= sync.threshold(recipient, send_notification.kind, c.kind, c.threshold);
+        FROM sync.channel c WHERE sync.importance_rank(weight) >= sync.threshold(recipient, what, c.kind, c.threshold);
         reached := reached + (id IS NOT NULL OR FOUND)::integer;
     END LOOP;
     RETURN reached;

@@ -33,9 +33,9 @@ SET request.jwt.claims = '{"sub":"ada"}';
 SELECT sync.notify('{"users":["ada","bob"],"type":"t","title":"hello"}') ->> 'notified' AS notified;
 SET request.jwt.claims = '';
 SELECT sync.notify('{"users":["bob"],"type":"t","title":"to bob"}') ->> 'notified' AS notified;
-INSERT INTO sync.conflict (table_id, entity_type, entity_id, kind, fields, local_data, server_data, pushed_by, device_id, changed_by, rule, outcome)
-VALUES (1, 'forget_note', '1', 'edit', '{title}', '{"title":"mine"}', '{"title":"theirs"}', 'ada', 'phone', 'bob', 'lww', 'server'),
-       (1, 'forget_note', '1', 'edit', '{title}', '{"title":"theirs"}', '{"title":"mine"}', 'bob', 'phone', 'ada', 'lww', 'server');
+INSERT INTO sync.conflict (table_id, entity_type, entity_id, operation, kind, fields, local_data, server_data, pushed_by, device_id, changed_by, rule, outcome)
+VALUES (1, 'forget_note', '1', 'update', 'edit', '{title}', '{"title":"mine"}', '{"title":"theirs"}', 'ada', 'phone', 'bob', 'lww', 'server'),
+       (1, 'forget_note', '1', 'update', 'edit', '{title}', '{"title":"theirs"}', '{"title":"mine"}', 'bob', 'phone', 'ada', 'lww', 'server');
 CREATE TRIGGER touch BEFORE UPDATE ON forget_note FOR EACH ROW EXECUTE FUNCTION forget_touch();
 SET ROLE forget_app;
 SET request.jwt.claims = '{"sub":"bob"}';
@@ -61,7 +61,7 @@ $$;
 SELECT * FROM mentions('ada');
 -- bob's traces stand
 SELECT user_id, title, actor FROM sync.notification ORDER BY title;
-SELECT pushed_by, changed_by, local_data FROM sync.conflict ORDER BY pushed_by;
+SELECT pushed_by, changed_by, local_data::jsonb FROM sync.conflict ORDER BY pushed_by;
 SELECT version, operation, user_id, device_id, new_row ->> 'title' AS title FROM sync.history ORDER BY entity_id, version;
 
 -- Rows travel again without the name: newer, otherwise as they were; the application's trigger stayed silent
@@ -74,9 +74,9 @@ RESET ROLE;
 SELECT count(*) AS history_of_it FROM sync.history WHERE entity_id = '1';
 -- An edit made offline on the version before is no collision
 DROP TRIGGER touch ON forget_note;
-SELECT v ->> 'status' AS status, v -> 'data' ->> 'title' AS title, v ->> 'conflict_id' AS conflict
+SELECT v ->> 'status' AS status, v ->> 'outcome' AS outcome, v -> 'data' ->> 'title' AS title, v ->> 'conflict_id' AS conflict
 FROM json_array_elements(sync.push('{"device_id":"tablet","changes":[{"operation":"update","entity_type":"forget_note",
-    "entity_id":"1","data":{"title":"offline"},"base":{"title":"pushed"},"local_version":2}]}') -> 'processed') v;
+    "entity_id":"1","data":{"title":"offline"},"local_version":2,"timestamp":"2020-01-01T00:00:00Z"}]}') -> 'processed') v;
 
 -- Cleaning up
 SET request.jwt.claims = '';

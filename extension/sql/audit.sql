@@ -120,6 +120,7 @@ BEGIN
         ('reminders_to', 'UPDATE sync.reminder SET request = jsonb_set(request, ''{users}'', (request -> ''users'') - $1) WHERE request -> ''users'' ? $1'),
         ('history', 'UPDATE sync.history SET user_id = NULL, device_id = NULL WHERE user_id = $1'),
         ('conflicts_pushed', 'UPDATE sync.conflict SET pushed_by = NULL, device_id = NULL, local_data = NULL, base_data = NULL WHERE pushed_by = $1'),
+        ('conflicts_resolved', 'UPDATE sync.conflict SET resolved_by = NULL WHERE resolved_by = $1'),
         ('conflicts_met', 'UPDATE sync.conflict SET changed_by = NULL WHERE changed_by = $1'),
         ('tombstone', 'UPDATE sync.tombstone SET changed_by = NULL WHERE changed_by = $1')) AS s (name, command)
     LOOP

@@ -89,10 +89,6 @@ SELECT action, entity_id FROM sync.activity('activity_own');
 SELECT count(*) FROM sync.activity WHERE entity_type = 'activity_own';
 RESET ROLE;
 
--- It goes with the upkeep
-UPDATE sync.activity SET at = at - interval '91 days' WHERE action = 'viewed';
-SELECT sync.trim_logs() ->> 'activity' AS activity;
-
 -- Cleaning up
 SET request.jwt.claims = '';
 SELECT sync.disable_all();

@@ -47,12 +47,9 @@ SET request.jwt.claims = '';
 SELECT sync.set_channel('sms', NULL);
 SELECT tell('late', 'urgent');
 SELECT kind, user_id, message ->> 'title' AS title FROM sync.delivery WHERE state = 'waiting';
--- Finished ones go with the upkeep
-UPDATE sync.delivery SET next_at = now() - interval '91 days' WHERE state <> 'waiting';
-SELECT sync.trim_logs() ->> 'delivery' AS deliveries;
-
 -- Cleaning up
 SELECT sync.set_channel('email', NULL);
+DELETE FROM sync.delivery;
 DELETE FROM sync.notification;
 DELETE FROM sync.preference;
 DELETE FROM sync.tombstone;

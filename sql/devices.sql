@@ -99,10 +99,6 @@ SELECT user_id FROM sync.last_seen();
 SELECT sync.set_scope_users('device team', NULL);
 RESET ROLE;
 
--- Devices not used for long go with the upkeep
-UPDATE sync.device SET last_seen = last_seen - interval '2 years' WHERE user_id = 'cyd';
-SELECT sync.trim_logs() ->> 'device' AS devices;
-
 -- Cleaning up
 SET request.jwt.claims = '';
 DELETE FROM sync.device;

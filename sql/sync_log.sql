@@ -18,7 +18,6 @@ SET ROLE log_app;
 SELECT * FROM sync.sync_log();
 SELECT sync.log_syncs('[]');
 RESET ROLE;
-SELECT sync.trim_logs('100 years') ->> 'sync_log' AS none, sync.trim_logs('1 hour') ->> 'sync_log' AS old;
 
 -- Cleaning up
 DELETE FROM sync.sync_log;

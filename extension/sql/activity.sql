@@ -14,8 +14,8 @@ CREATE TABLE sync.activity (
     at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX activity_entity ON sync.activity (table_id, entity_id, activity_id);
+CREATE INDEX activity_at ON sync.activity USING brin (at);
 CREATE INDEX activity_audience ON sync.activity (audience, activity_id);
-CREATE INDEX activity_actor ON sync.activity (actor, activity_id);
 COMMENT ON TABLE sync.activity IS
 'Who did what to which row, never its values; synced to whoever gets the row. action: create, update, delete, restore, or an event of the application. fields are left out where columns are granted one by one; actor in anonymous tables.';
 SELECT sync.enable_builtin('sync.activity', 14, 3);

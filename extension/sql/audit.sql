@@ -41,26 +41,6 @@ WHERE ($1 IS NULL OR l.user_id = $1) AND ($2 IS NULL OR l.at >= $2) ORDER BY l.l
 $$;
 COMMENT ON FUNCTION sync.sync_log(text, timestamptz, integer) IS 'For administrators: who synced when, newest first.';
 
-CREATE FUNCTION sync.trim_logs(keep interval DEFAULT '90 days', unused_devices interval DEFAULT '1 year') RETURNS json
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
-$$
-DECLARE
-    logs bigint; deliveries bigint; activities bigint; devices bigint;
-BEGIN
-    DELETE FROM sync.sync_log WHERE at < now() - keep;
-    GET DIAGNOSTICS logs = ROW_COUNT;
-    DELETE FROM sync.delivery WHERE state <> 'waiting' AND next_at < now() - keep;
-    GET DIAGNOSTICS deliveries = ROW_COUNT;
-    DELETE FROM sync.activity WHERE at < now() - keep;
-    GET DIAGNOSTICS activities = ROW_COUNT;
-    DELETE FROM sync.device WHERE greatest(last_seen, revoked_at) < now() - unused_devices;
-    GET DIAGNOSTICS devices = ROW_COUNT;
-    RETURN json_build_object('sync_log', logs, 'delivery', deliveries, 'activity', activities, 'device', devices);
-END
-$$;
-COMMENT ON FUNCTION sync.trim_logs(interval, interval) IS
-'For upkeep: deletes sync log, activity and finished deliveries older than keep, and devices not used for long; how many of each. The history stays until it is erased.';
-
 CREATE FUNCTION sync.drop_traces(table_id integer) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$

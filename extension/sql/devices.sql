@@ -43,7 +43,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('sync.device ' || register_device.user_id, 0));
     IF (SELECT count(*) FROM sync.device d WHERE d.user_id = register_device.user_id) >= most THEN
         RAISE EXCEPTION 'this user has % devices already', most
-            USING ERRCODE = 'SY429', HINT = 'Devices that are not used go with the upkeep; the setting sync.max_devices says how many are allowed.';
+            USING ERRCODE = 'SY429', HINT = 'Devices not used for long go with sync.purge(); the setting sync.max_devices says how many are allowed.';
     END IF;
     INSERT INTO sync.device (user_id, device_id, audience, first_seen, last_seen)
     VALUES (register_device.user_id, register_device.device_id, 'user:' || register_device.user_id, seen, seen)

@@ -16,6 +16,7 @@ CREATE TABLE sync.history (
     scope_value text
 );
 CREATE INDEX history_entity ON sync.history (table_id, entity_id, version);
+CREATE INDEX history_at ON sync.history USING brin (at);
 COMMENT ON TABLE sync.history IS
 'Each version of each row of the tables enabled with history: who wrote what, the true user also in anonymous tables. old_row: what an update changed, or the whole deleted row; new_row: the whole row after it.';
 
@@ -79,10 +80,12 @@ COMMENT ON FUNCTION sync.history(regclass, text, bigint, integer) IS
 before: a version, for the next page; most: up to 1,000. Of anonymous tables and of others'' devices only the table''s owner learns. SY404 for a table that is not synced.';
 
 CREATE FUNCTION sync.last_image(table_id integer, entity_id text) RETURNS jsonb
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
-SELECT coalesce(h.new_row, h.old_row) FROM sync.history h
-WHERE h.table_id = last_image.table_id AND h.entity_id = last_image.entity_id ORDER BY h.version DESC, h.history_id DESC LIMIT 1
+BEGIN
+    RETURN (SELECT coalesce(h.new_row, h.old_row) FROM sync.history h
+            WHERE h.table_id = last_image.table_id AND h.entity_id = last_image.entity_id ORDER BY h.version DESC, h.history_id DESC LIMIT 1);
+END
 $$;
 COMMENT ON FUNCTION sync.last_image(integer, text) IS 'For push, as the extension''s owner: a row as it was last, in the one JSON rendering; NULL without history.';
 

@@ -26,11 +26,15 @@ COMMENT ON TABLE sync.lock_owner IS 'Who really holds a lock, and by which devic
 
 CREATE FUNCTION sync.blocking_locks(table_id integer, entity_ids text[], user_id text, device_id text)
     RETURNS TABLE (entity_id text, field text, holder text, expires_at timestamptz)
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
-SELECT l.entity_id, l.field, l.holder, l.expires_at FROM sync.lock l JOIN sync.lock_owner o USING (lock_id)
-WHERE l.table_id = blocking_locks.table_id AND l.entity_id = ANY (blocking_locks.entity_ids) AND l.expires_at > clock_timestamp()
-  AND (o.user_id, o.device_id) IS DISTINCT FROM (blocking_locks.user_id, blocking_locks.device_id)
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT l.entity_id, l.field, l.holder, l.expires_at FROM sync.lock l JOIN sync.lock_owner o USING (lock_id)
+        WHERE l.table_id = blocking_locks.table_id AND l.entity_id = ANY (blocking_locks.entity_ids) AND l.expires_at > clock_timestamp()
+          AND (o.user_id, o.device_id) IS DISTINCT FROM (blocking_locks.user_id, blocking_locks.device_id);
+END
 $$;
 COMMENT ON FUNCTION sync.blocking_locks(integer, text[], text, text) IS
 'For push, as the extension''s owner: locks on these rows that another user or device holds; field NULL covers the row.';
@@ -124,19 +128,28 @@ COMMENT ON FUNCTION sync.unlock(jsonb) IS
 'Releases a lock of this device: {"device_id", "entity_type", "entity_id", "field"?} → {"success"}; false: the device held none there.';
 
 CREATE FUNCTION sync.holds_locks(user_id text, device_id text) RETURNS boolean
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
-$$ SELECT EXISTS (SELECT FROM sync.lock_owner o WHERE o.user_id = holds_locks.user_id AND o.device_id = holds_locks.device_id) $$;
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    RETURN EXISTS (SELECT FROM sync.lock_owner o WHERE o.user_id = holds_locks.user_id AND o.device_id = holds_locks.device_id);
+END
+$$;
 COMMENT ON FUNCTION sync.holds_locks(text, text) IS 'For push: whether a device holds any lock, so that release_locks() is called only then.';
 
+-- plpgsql, where push calls it row by row: its plans are kept, those of SQL functions are not.
 CREATE FUNCTION sync.release_locks(table_id integer, entity_id text, fields text[], user_id text, device_id text) RETURNS integer
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS
 $$
-WITH gone AS (
+DECLARE
+    released integer;
+BEGIN
     DELETE FROM sync.lock l USING sync.lock_owner o
     WHERE o.lock_id = l.lock_id AND l.table_id = release_locks.table_id AND l.entity_id = release_locks.entity_id
       AND (l.field IS NULL OR release_locks.fields IS NULL OR l.field = ANY (release_locks.fields))
-      AND (o.user_id, o.device_id) = (release_locks.user_id, release_locks.device_id) RETURNING 1)
-SELECT count(*)::integer FROM gone
+      AND (o.user_id, o.device_id) = (release_locks.user_id, release_locks.device_id);
+    GET DIAGNOSTICS released = ROW_COUNT;
+    RETURN released;
+END
 $$;
 COMMENT ON FUNCTION sync.release_locks(integer, text, text[], text, text) IS
 'For push, after a save: releases the device''s locks on the row and on the fields written (NULL: on all, as after a deletion); how many.';

@@ -8,7 +8,7 @@ COMMENT ON FUNCTION sync.user_id() IS 'The caller''s user: claim sub of the sett
 CREATE FUNCTION sync.pull(request jsonb) RETURNS json
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_pull';
 COMMENT ON FUNCTION sync.pull(jsonb) IS
-'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
+'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types, "*" for all of the application], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
 Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
 Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY409 on a standby or after a write in the same transaction.';
 

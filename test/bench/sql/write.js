@@ -8,7 +8,7 @@ import { Postgres } from '../../lib/postgres.js';
 
 const ROUNDS = Number(process.env.ROUNDS || 5);
 const SINGLE = Number(process.env.SINGLE || 2000); // transactions of each single-row run
-const BURST = 200;
+const BURST = 1000; // a new connection each: fewer would measure the reading of the registry
 const BATCHES = Number(process.env.BATCHES || 50);
 const TURN = Number(process.env.TURN || 10); // statements a variant has at a time
 const ROWS = 1000;

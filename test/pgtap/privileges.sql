@@ -12,13 +12,13 @@ SELECT ok(NOT has_schema_privilege('tap application', 'sync', 'CREATE'), 'and cr
 -- Functions: four for applications, the others for owners and the streamer
 SELECT set_eq($$
     SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND has_function_privilege('tap application', p.oid, 'EXECUTE')
-$$, ARRAY['user_id', 'pull', 'push', 'session_state'], 'an application may call four functions');
+$$, ARRAY['user_id', 'pull', 'digest', 'push', 'session_state'], 'an application may call these functions');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'push', 'session_state')
+    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'digest', 'push', 'session_state')
 $$, 'EXECUTE is revoked from PUBLIC but for these');
 SELECT ok(NOT has_function_privilege('tap application', f, 'EXECUTE'), f || ' is not for applications')
-FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()"}'::text[]) f;
+FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.visible_keys(jsonb)","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()"}'::text[]) f;
 
 -- Tables: nothing may be read or written, not even a column or a sequence
 SELECT is_empty($$

@@ -10,7 +10,7 @@ CREATE FUNCTION sync.pull(request jsonb) RETURNS json
 COMMENT ON FUNCTION sync.pull(jsonb) IS
 'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types, "*" for all of the application], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
 Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
-Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY409 on a standby or after a write in the same transaction.';
+Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY403 a revoked device, SY409 on a standby or after a write in the same transaction.';
 
 CREATE FUNCTION sync.push(request jsonb) RETURNS json
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_push';

@@ -4,7 +4,7 @@
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA sync FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA sync FROM PUBLIC;
 GRANT USAGE ON SCHEMA sync TO PUBLIC;
-GRANT EXECUTE ON FUNCTION sync.user_id(), sync.pull(jsonb), sync.push(jsonb), sync.session_state(jsonb), sync.resolve_conflict(jsonb), sync.conflicts(boolean) TO PUBLIC;
+GRANT EXECUTE ON FUNCTION sync.user_id(), sync.pull(jsonb), sync.digest(jsonb), sync.push(jsonb), sync.session_state(jsonb), sync.resolve_conflict(jsonb), sync.conflicts(boolean) TO PUBLIC;
 GRANT EXECUTE ON FUNCTION sync.audiences(), sync.may_see(regclass, text),
     sync.devices(), sync.revoke_device(text, text), sync.rename_device(text, text, jsonb), sync.last_seen(text[]),
     sync.lock(jsonb), sync.unlock(jsonb),

@@ -9,16 +9,16 @@ CREATE ROLE "tap application";
 SELECT ok(has_schema_privilege('tap application', 'sync', 'USAGE'), 'an application may name what is in the schema');
 SELECT ok(NOT has_schema_privilege('tap application', 'sync', 'CREATE'), 'and create nothing there');
 
--- Functions: four for applications, the others for owners and the streamer
+-- Functions: some for applications, the others for owners and the streamer
 SELECT set_eq($$
     SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND has_function_privilege('tap application', p.oid, 'EXECUTE')
-$$, ARRAY['user_id', 'pull', 'push', 'session_state'], 'an application may call four functions');
+$$, ARRAY['user_id', 'pull', 'push', 'session_state', 'digest', 'conflicts', 'resolve_conflict'], 'an application may call what is meant for it');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'push', 'session_state')
+    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'push', 'session_state', 'digest', 'conflicts', 'resolve_conflict')
 $$, 'EXECUTE is revoked from PUBLIC but for these');
 SELECT ok(NOT has_function_privilege('tap application', f, 'EXECUTE'), f || ' is not for applications')
-FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()"}'::text[]) f;
+FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()","sync.purge(interval,int,interval)","sync.status()","sync.check()","sync.purge_rows(regclass,tid[])"}'::text[]) f;
 
 -- Tables: nothing may be read or written, not even a column or a sequence
 SELECT is_empty($$
@@ -51,8 +51,8 @@ SELECT is_empty($$
       AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)
 $$, 'definer functions and those in SQL have a fixed search_path');
 SELECT is_empty($$
-    SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND p.prosecdef AND has_function_privilege('tap application', p.oid, 'EXECUTE')
-$$, 'no function that runs as its owner is open to applications');
+    SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND p.prosecdef AND p.proname <> 'conflicts' AND has_function_privilege('tap application', p.oid, 'EXECUTE')
+$$, 'no function that runs as its owner is open to applications, but the one that shows callers their own conflicts');
 SELECT volatility_is('sync', 'pull', '{jsonb}'::name[], 'stable', 'pull reads in one snapshot');
 SELECT volatility_is('sync', 'session_state', '{jsonb}'::name[], 'stable', 'session_state reads in the same');
 SELECT volatility_is('sync', 'push', '{jsonb}'::name[], 'volatile', 'push writes');

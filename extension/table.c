@@ -487,9 +487,11 @@ fill_entry(TableEntry *entry, bool missing_ok)
 SyncTable *
 sync_table_by_relid(Oid relid, bool missing_ok)
 {
-	bool		found;
-	TableEntry *entry = hash_search(entries, &relid, HASH_ENTER, &found);
+	static TableEntry *last = NULL;	/* entries are never removed */
+	bool		found = true;
+	TableEntry *entry = last && last->relid == relid ? last : hash_search(entries, &relid, HASH_ENTER, &found);
 
+	last = entry;
 	if (!found)
 	{
 		entry->context = NULL;

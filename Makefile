@@ -112,7 +112,7 @@ help:
 	@echo "make chinook                        random history with kills; CHANGES= KILLS= SEED= SECONDS= CHINOOK="
 	@echo "make crash                          the crash trap; ROUNDS="
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="
-	@echo "make bench-sql                      pull, writes, push in the database beside their peers; SECTIONS= ROUNDS= ROWS="
 	@echo "make docs                           what users can meet is explained in README and by COMMENT"
+	@echo "make bench-sql                      pull, writes, push in the database beside their peers; SECTIONS= ROUNDS= ROWS="
 	@echo "make lint                           include layers, shell, formatting"
 	@echo "make clean"

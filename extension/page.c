@@ -90,7 +90,8 @@ static void
 put_scope(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase, const char *expression)
 {
 	const SyncColumn *column = p->table->scope_column;
-	char	   *type = format_type_be_qualified(sync_base_type(column->type));
+	/* bpchar and bit without a length mean "of any length" only under these names. */
+	char	   *type = format_type_extended(sync_base_type(column->type), -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 	int			n;
 	char	  **values = part_values(pull, p, phase, &n);
 
@@ -114,6 +115,8 @@ put_columns(StringInfo sql, const PullTable *p)
 	names[table->at_att] = "t.sync_at";
 	names[table->by_att] = "t.sync_by";
 	names[table->clock_att] = "t.sync_clock";
+	if (table->via >= 0)
+		names[table->scope_column->attnum] = "t.sync_scope";
 	appendStringInfoString(sql, "SELECT ");
 	for (i = 1; i <= table->natts; i++)
 		appendStringInfo(sql, "%s%s", i > 1 ? ", " : "", names[i] ? names[i] : "NULL");
@@ -178,6 +181,18 @@ put_place(StringInfo sql, Params *params, const Pull *pull, const SyncTable *tab
 	appendStringInfoChar(sql, ')');
 }
 
+/* Living rows of the scope values that a part concerns. */
+static void
+put_living(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase)
+{
+	const SyncTable *table = p->table;
+
+	if (table->deleted_at >= 0)
+		appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
+	if (p->scope)
+		put_scope(sql, params, pull, p, phase, psprintf("t.%s", quote_identifier(table->scope_column->name)));
+}
+
 static void
 build_row_query(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase)
 {
@@ -186,10 +201,7 @@ build_row_query(StringInfo sql, Params *params, const Pull *pull, const PullTabl
 
 	put_columns(sql, p);
 	appendStringInfo(sql, " FROM %s t WHERE true", table->sql_name);
-	if (table->deleted_at >= 0)
-		appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
-	if (p->scope)
-		put_scope(sql, params, pull, p, phase, psprintf("t.%s", quote_identifier(table->scope_column->name)));
+	put_living(sql, params, pull, p, phase);
 	if (by_xid)
 	{
 		put_changed(sql, params, &pull->next);
@@ -249,6 +261,8 @@ send_row(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleDesc de
 		return;
 	}
 	comma(pull);
+	if (p->table->verify)
+		pull_count_sent(pull, p, row, desc);
 	sync_render_row(&pull->out, p->table, row, desc, p->all_readable ? NULL : p->readable, pull->device);
 }
 
@@ -307,11 +321,35 @@ send_rows(Pull *pull, const PullTable *p, char phase)
 	return send_query(pull, p, phase, sql.data, &params, send_row, NULL);
 }
 
+void
+pull_each_row(Pull *pull, const PullTable *p, void (*take) (const PullTable *p, HeapTuple row, TupleDesc desc, void *sum), void *sum)
+{
+	StringInfoData sql;
+	Params		params = {0};
+	Portal		portal;
+
+	initStringInfo(&sql);
+	put_columns(&sql, p);
+	appendStringInfo(&sql, " FROM %s t WHERE true", p->table->sql_name);
+	put_living(&sql, &params, pull, p, 'W');
+	portal = SPI_cursor_open_with_args(NULL, sql.data, params.n, params.types, params.values, NULL, true, CURSOR_OPT_NO_SCROLL);
+	do
+	{
+		uint64		i;
+
+		SPI_cursor_fetch(portal, true, FETCH_ROWS);
+		for (i = 0; i < SPI_processed; i++)
+			take(p, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, sum);
+		SPI_freetuptable(SPI_tuptable);
+	} while (SPI_processed > 0);
+	SPI_cursor_close(portal);
+}
+
 /* ---- sending tombstones ---- */
 
 enum
 {
-	TS_ID = 1, TS_ENTITY, TS_SCOPE, TS_VERSION, TS_XID, TS_REASON, TS_AT, TS_BY
+	TS_ID = 1, TS_ENTITY, TS_SCOPE, TS_VERSION, TS_XID, TS_REASON, TS_AT, TS_BY, TS_OLD
 };
 
 /* Is the key alive and within the caller's reach? Then its row says more than the tombstone of its past. */
@@ -347,7 +385,8 @@ send_tombstone(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleD
 	char	   *entity_id = SPI_getvalue(row, desc, TS_ENTITY);
 
 	pull->next.part_key = psprintf("[\"" UINT64_FORMAT "\",\"%s\"]", xid, SPI_getvalue(row, desc, TS_ID));
-	if (!sync_snapshot_sees(pull->next.upper, xid) || is_alive(pull, p, entity_id))
+	if (!sync_snapshot_sees(pull->next.upper, xid) ||
+		(p->policies && !sync_policy_allows(p->policies, SPI_getvalue(row, desc, TS_OLD))) || is_alive(pull, p, entity_id))
 	{
 		pull->skipped++;
 		return;
@@ -374,7 +413,7 @@ send_tombstones(Pull *pull, const PullTable *p)
 	SyncRole	saved;
 
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by "
+	appendStringInfo(&sql, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by, t.old_values "
 					 "FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
 					 add_param(&params, INT4OID, Int32GetDatum(p->table->id)));
 	put_changed(&sql, &params, &pull->next);
@@ -405,7 +444,7 @@ is_part_of(const PullTable *p, char phase, const Pull *pull)
 
 	if (phase == 'W')
 		return p->is_whole;
-	if (p->is_whole)
+	if (p->is_whole || p->is_unchanged)
 		return false;
 	if (phase != 'G')
 		return true;

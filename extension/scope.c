@@ -21,21 +21,58 @@ sync_text_array(char **values, int n)
 	return PointerGetDatum(construct_array(datums, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
+/* type: of the columns that hold this scope's values; 0 while no table does. */
 static void
-read_scope(SyncScope *scope, char **members)
+read_scope(SyncScope *scope, char **members, SyncColumn *type)
 {
+	bool		isnull;
 	SyncRole	saved;
 	Oid			types[] = {INT4OID};
 	Datum		values[] = {Int32GetDatum(scope->id)};
 
 	sync_become_extension(&saved);
-	SPI_execute_with_args("SELECT name, members FROM sync.scope WHERE id OPERATOR(pg_catalog.=) $1",
+	SPI_execute_with_args("SELECT s.name, s.members, a.atttypid, a.atttypmod FROM sync.scope s "
+						  "LEFT JOIN (sync.synced_table t JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.relation "
+						  "AND a.attname OPERATOR(pg_catalog.=) t.scope_column AND NOT a.attisdropped) "
+						  "ON t.scope OPERATOR(pg_catalog.=) s.name AND t.via IS NULL "
+						  "WHERE s.id OPERATOR(pg_catalog.=) $1 ORDER BY a.atttypid OPERATOR(pg_catalog.=) 20 DESC, t.id LIMIT 1",
 						  1, types, values, NULL, true, 1);
 	sync_become_back(&saved);
 	if (SPI_processed != 1)
 		elog(ERROR, "scope %d does not exist", scope->id);
 	scope->name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	*members = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	type->type = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	type->typmod = isnull ? -1 : DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+/*
+ * Values travel and are compared as texts, so they are written as the column writes them: 1 as 1.00 in a numeric(10,2), team as "team " in
+ * a char(5).
+ */
+static void
+write_as_column(SyncScope *scope, SyncColumn *column)
+{
+	int			kept = 0;
+	int			i;
+
+	if (!OidIsValid(column->type) || scope->nvalues == 0)
+		return;
+	column->name = scope->name;
+	sync_render_setup(column);
+	for (i = 0; i < scope->nvalues; i++)
+		scope->values[i] = sync_value_text(column, sync_parse_text(column, scope->values[i]));
+	qsort(scope->values, scope->nvalues, sizeof(char *), compare_texts);
+	for (i = 0; i < scope->nvalues; i++)
+		if (kept == 0 || strcmp(scope->values[kept - 1], scope->values[i]) != 0)
+			scope->values[kept++] = scope->values[i];
+	scope->nvalues = kept;
 }
 
 /* The members query runs as the caller, under the caller's own policies. NULL is in nobody's scope. */
@@ -43,23 +80,22 @@ SyncScope *
 sync_scope_held(int32 scope_id)
 {
 	SyncScope  *scope = palloc0(sizeof(SyncScope));
+	SyncColumn	column = {0};
 	char	   *members;
-	uint64		i;
+	int			i;
 
 	scope->id = scope_id;
-	read_scope(scope, &members);
+	read_scope(scope, &members, &column);
 	SPI_execute(psprintf("SELECT DISTINCT m::pg_catalog.text COLLATE \"C\" FROM (%s) AS held(m) WHERE m IS NOT NULL ORDER BY 1",
 						 members), true, 0);
 	scope->nvalues = (int) SPI_processed;
 	scope->values = palloc(sizeof(char *) * Max(scope->nvalues, 1));
 	scope->hashes = palloc(sizeof(uint64) * Max(scope->nvalues, 1));
-	for (i = 0; i < SPI_processed; i++)
-	{
-		char	   *value = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-
-		scope->values[i] = value;
-		scope->hashes[i] = sync_hash(value, strlen(value), (uint64) scope_id);
-	}
+	for (i = 0; i < scope->nvalues; i++)
+		scope->values[i] = SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
+	write_as_column(scope, &column);
+	for (i = 0; i < scope->nvalues; i++)
+		scope->hashes[i] = sync_hash(scope->values[i], strlen(scope->values[i]), (uint64) scope_id);
 	return scope;
 }
 

@@ -150,27 +150,39 @@ sync_stamp(PG_FUNCTION_ARGS)
 	SyncTable  *table;
 	TupleDesc	desc;
 	Bitmapset  *changed;
+	HeapTuple	row;
 	bool		isnull;
 	int64		version;
 
 	check_row_trigger(fcinfo, "sync.stamp", true);
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL)
+		return PointerGetDatum(TRIGGER_FIRED_BY_INSERT(data->tg_event) ? data->tg_trigtuple : data->tg_newtuple);
 	desc = RelationGetDescr(data->tg_relation);
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
+		if (table->is_partition && sync_is_arriving(table, data->tg_trigtuple, desc))
+			return PointerGetDatum(data->tg_trigtuple);
 		/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
 		version = sync_tombstone_version(table, sync_entity_id(table, data->tg_trigtuple, desc)) + 1;
-		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, NULL, version));
+		row = set_stamp(table, NULL, data->tg_trigtuple, desc, NULL, version);
+		return PointerGetDatum(table->via < 0 ? row : sync_inherit_scope(table, NULL, row, desc));
 	}
-	changed = changed_columns(table, data->tg_trigtuple, data->tg_newtuple, desc);
+	row = table->via < 0 ? data->tg_newtuple : sync_inherit_scope(table, data->tg_trigtuple, data->tg_newtuple, desc);
+	changed = changed_columns(table, data->tg_trigtuple, row, desc);
+	/* A row that follows its parent into another scope counts as a change of who its parent is. */
+	if (changed == NULL && table->via >= 0 && sync_is_moved(table, data->tg_trigtuple, row, desc))
+		changed = bms_make_singleton(table->via);
 	if (changed == NULL)
-		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
+		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, row, desc));
 	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
-	if (is_key_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
-		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, data->tg_newtuple, desc)) + 1);
-	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc, changed, version));
+	if (is_key_changed(table, data->tg_trigtuple, row, desc))
+		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, row, desc)) + 1);
+	if (table->is_partition)
+		sync_may_leave(data, table, row);
+	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, row, desc, changed, version));
 }
 
 /*
@@ -192,7 +204,7 @@ mark_row(const SyncTable *table, Relation relation, HeapTuple old)
 	for (i = 0; i < table->nkeys; i++)
 		values[i] = heap_getattr(old, table->columns[table->keys[i]].attnum, desc, &isnull);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE ONLY %s t SET %s = $%d WHERE ", table->sql_name, quote_identifier(mark->name), i + 1);
+	appendStringInfo(&sql, "UPDATE %s t SET %s = $%d WHERE ", table->from_name, quote_identifier(mark->name), i + 1);
 	sync_put_key(&sql, table, 1, types);
 	types[i] = sync_base_type(mark->type);
 	values[i] = timestamp_for(mark, GetCurrentTimestamp());
@@ -212,8 +224,8 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	check_row_trigger(fcinfo, "sync.soft_delete", true);
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
-	if (!table->is_soft)
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL || !table->is_soft || (table->is_partition && sync_is_leaving(data)))
 		return PointerGetDatum(data->tg_trigtuple);
 
 	heap_getattr(data->tg_trigtuple, table->columns[table->deleted_at].attnum,

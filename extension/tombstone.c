@@ -89,12 +89,12 @@ void
 sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
 {
 	static const char sql[] =
-		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, old_values) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[8];
-	char		nulls[] = "        ";
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
+	Datum		values[9];
+	char		nulls[] = "         ";
 	const char *user = sync_user_id();
 	bool		isnull = true;
 	Datum		scope = 0;
@@ -112,6 +112,8 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	values[6] = TimestampTzGetDatum(GetCurrentTimestamp());
 	nulls[7] = user && !table->is_anonymous ? ' ' : 'n';
 	values[7] = nulls[7] == ' ' ? CStringGetTextDatum(user) : (Datum) 0;
+	nulls[8] = table->policy_columns ? ' ' : 'n';
+	values[8] = table->policy_columns ? sync_policy_values(table, old, desc) : (Datum) 0;
 
 	SPI_connect();
 	sync_become_extension(&saved);
@@ -139,6 +141,24 @@ same_text(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc
 	return strcmp(sync_value_text(column, a), sync_value_text(column, b)) == 0;
 }
 
+bool
+sync_is_moved(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	return table->scope_column && !same_text(table->scope_column, old, new, desc);
+}
+
+/* Might another caller's policies say something else of the new row? */
+static bool
+has_changed_hands(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	ListCell   *lc;
+
+	foreach(lc, table->policy_columns)
+		if (!same_text(lfirst(lc), old, new, desc))
+			return true;
+	return false;
+}
+
 /* What this update takes away from those who had the old row; NULL: nothing. */
 static const char *
 reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
@@ -147,14 +167,28 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 		return NULL;			/* its tombstone stands already */
 	if (sync_is_marked(table, new, desc))
 		return "deleted";
-	if (table->scope_column && !same_text(table->scope_column, old, new, desc))
+	if (sync_is_moved(table, old, new, desc))
 		return "moved";
 	if (strcmp(sync_entity_id(table, old, desc), sync_entity_id(table, new, desc)) != 0)
 		return "moved";
-	return NULL;
+	return has_changed_hands(table, old, new, desc) ? "access" : NULL;
 }
 
-/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope or mark. */
+/*
+ * What a deletion takes away. A row that moves to another partition is deleted from the old one: it lives on, and what changed of it is
+ * told as for an update.
+ */
+static const char *
+reason_of_delete(const SyncTable *table, HeapTuple old, Relation relation)
+{
+	HeapTuple	moved = table->is_partition ? sync_living_row(table, old, RelationGetDescr(relation)) : NULL;
+
+	if (moved)
+		return reason_of_update(table, old, moved, RelationGetDescr(relation));
+	return sync_is_marked(table, old, RelationGetDescr(relation)) ? NULL : "deleted";
+}
+
+/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope, mark or what policies look at. */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
 {
@@ -167,10 +201,12 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL)
+		return PointerGetDatum(NULL);
 	desc = RelationGetDescr(data->tg_relation);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
-		reason = sync_is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
+		reason = reason_of_delete(table, data->tg_trigtuple, data->tg_relation);
 	else
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)
@@ -183,19 +219,23 @@ Datum
 sync_truncated(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	Oid			types[] = {OIDOID, XID8OID};
+	Oid			types[] = {INT4OID, XID8OID};
 	Datum		values[2];
 	SyncRole	saved;
+	SyncTable  *table;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.truncated() may only be called as the trigger that sync.enable() makes")));
-	values[0] = ObjectIdGetDatum(RelationGetRelid(data->tg_relation));
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL)
+		return PointerGetDatum(NULL);
+	values[0] = Int32GetDatum(table->id);
 	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	SPI_connect();
 	sync_become_extension(&saved);
-	SPI_execute_with_args("UPDATE sync.synced_table SET epoch = $2 WHERE relation OPERATOR(pg_catalog.=) $1",
+	SPI_execute_with_args("UPDATE sync.synced_table SET epoch = $2 WHERE id OPERATOR(pg_catalog.=) $1",
 						  2, types, values, NULL, false, 0);
 	sync_become_back(&saved);
 	SPI_finish();

@@ -9,6 +9,16 @@ CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PAT
 COMMENT ON FUNCTION sync.leave_tombstone() IS 'AFTER DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
 CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
 COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
+CREATE FUNCTION sync.cascade_scope() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_cascade_scope';
+COMMENT ON FUNCTION sync.cascade_scope() IS 'AFTER UPDATE of a scope value, or AFTER INSERT: the rows of tables enabled via this one follow.';
+
+CREATE FUNCTION sync.scope_text(value anyelement) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'sync_scope_text';
+COMMENT ON FUNCTION sync.scope_text(anyelement) IS 'A scope value as tombstones, tokens and sync_scope hold it.';
+
+CREATE FUNCTION sync.policy_columns(relation regclass, OUT columns name[], OUT reason text)
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_policy_columns';
+COMMENT ON FUNCTION sync.policy_columns(regclass) IS 'The columns that a table''s policies for reading look at, or the reason why they look at more than the row and who asks.';
 
 CREATE FUNCTION sync.column_kind(type oid) RETURNS "char"
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_column_kind';
@@ -17,3 +27,7 @@ COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written a
 CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
 COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';
+
+CREATE FUNCTION sync.caller_owns_database() RETURNS boolean
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'sync_caller_owns_database';
+COMMENT ON FUNCTION sync.caller_owns_database() IS 'Whether the role that called the running definer function owns the database or is a superuser.';

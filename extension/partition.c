@@ -2,19 +2,20 @@
  * partition.c - a row that moves to another partition fires BEFORE UPDATE, BEFORE DELETE, BEFORE INSERT and AFTER DELETE: here these are
  * known for one move of a row that lives on.
  *
+ * The key always changes with it, since it holds what the partitions go by: AFTER DELETE leaves a tombstone of the old key, as an update of
+ * the key does.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "sync.h"
 
 #include "access/htup_details.h"
-#include "access/tupconvert.h"
 #include "access/xact.h"
-#include "executor/spi.h"
 #include "utils/rel.h"
 
 /*
- * The last updates of rows in partitions. BEFORE DELETE and BEFORE INSERT of a move follow their BEFORE UPDATE within the same command;
- * several are kept because the application's own triggers may update other rows in between.
+ * The last updates of rows in partitions. BEFORE DELETE and BEFORE INSERT of a move follow their BEFORE UPDATE at once; several are kept
+ * because the application's own triggers may update other rows in between.
  */
 #define MOVES 16
 
@@ -24,9 +25,10 @@ typedef struct Move
 	ItemPointerData place;		/* of the old row */
 	Oid			root;
 	uint64		key;			/* hash of the new row's entity id */
+	int64		version;		/* of the new row */
 	SubTransactionId subxact;
-	CommandId	command;
 	FullTransactionId xact;
+	bool		has_left;		/* the old row was deleted for it */
 } Move;
 
 static Move moves[MOVES];
@@ -40,101 +42,57 @@ hash_key(const SyncTable *table, HeapTuple row, TupleDesc desc)
 	return sync_hash(entity_id, strlen(entity_id), 0);
 }
 
-/* A rolled-back subtransaction's and an earlier command's updates say nothing about this one. */
+/* What a rolled-back subtransaction did says nothing about now: a failed move ends its subtransaction. */
 static bool
 is_of_now(const Move *move)
 {
-	return FullTransactionIdEquals(move->xact, GetTopFullTransactionIdIfAny()) && move->subxact == GetCurrentSubTransactionId() && move->command == GetCurrentCommandId(false);
+	return FullTransactionIdEquals(move->xact, GetTopFullTransactionIdIfAny()) && move->subxact == GetCurrentSubTransactionId();
 }
 
 void
 sync_may_leave(const TriggerData *data, const SyncTable *table, HeapTuple new)
 {
 	Move	   *move = &moves[next_move];
+	bool		isnull;
 
 	next_move = (next_move + 1) % MOVES;
 	move->partition = RelationGetRelid(data->tg_relation);
 	move->place = data->tg_trigtuple->t_self;
 	move->root = table->relid;
 	move->key = hash_key(table, new, RelationGetDescr(data->tg_relation));
+	move->version = DatumGetInt64(heap_getattr(new, table->version_att, RelationGetDescr(data->tg_relation), &isnull));
 	move->subxact = GetCurrentSubTransactionId();
-	move->command = GetCurrentCommandId(false);
+	move->has_left = false;
 	move->xact = GetTopFullTransactionId();
 }
 
+/* A row that was updated and then deleted is another one by then, in another place. */
 bool
 sync_is_leaving(const TriggerData *data)
 {
 	int			i;
 
 	for (i = 0; i < MOVES; i++)
-		if (is_of_now(&moves[i]) && moves[i].partition == RelationGetRelid(data->tg_relation) &&
+		if (is_of_now(&moves[i]) && !moves[i].has_left && moves[i].partition == RelationGetRelid(data->tg_relation) &&
 			ItemPointerEquals(&moves[i].place, &data->tg_trigtuple->t_self))
-			return true;
+			return moves[i].has_left = true;
 	return false;
 }
 
-/* The key decides: while the old row is there, no other insert of the same command can take it. */
+/* The row that left, with the stamp that its BEFORE UPDATE gave it. */
 bool
 sync_is_arriving(const SyncTable *table, HeapTuple row, TupleDesc desc)
 {
-	uint64		key = 0;
+	bool		isnull;
+	Datum		version = heap_getattr(row, table->version_att, desc, &isnull);
 	int			i;
 
-	for (i = 0; i < MOVES; i++)
-	{
-		if (!is_of_now(&moves[i]) || moves[i].root != table->relid)
-			continue;
-		if (key == 0)
-			key = hash_key(table, row, desc);
-		if (moves[i].key == key)
+	for (i = 0; i < MOVES && !isnull; i++)
+		if (is_of_now(&moves[i]) && moves[i].has_left && moves[i].root == table->relid && moves[i].version == DatumGetInt64(version) &&
+			moves[i].key == hash_key(table, row, desc))
 		{
 			moves[i].root = InvalidOid;
 			return true;
 		}
-	}
 	return false;
-}
-
-static HeapTuple
-in_order_of(HeapTuple row, TupleDesc from, TupleDesc to)
-{
-	TupleConversionMap *map = convert_tuples_by_name(from, to);
-
-	return map ? execute_attr_map_tuple(row, map) : row;
-}
-
-HeapTuple
-sync_living_row(const SyncTable *table, HeapTuple old, TupleDesc desc)
-{
-	SyncTable  *root = sync_table_of_trigger(table->relid);
-	StringInfoData sql;
-	Oid			types[INDEX_MAX_KEYS];
-	Datum		keys[INDEX_MAX_KEYS];
-	MemoryContext caller = CurrentMemoryContext;
-	HeapTuple	found = NULL;
-	SyncRole	saved;
-	bool		isnull;
-	int			i;
-
-	if (root == NULL)
-		return NULL;
-	for (i = 0; i < table->nkeys; i++)
-		keys[i] = heap_getattr(old, table->columns[table->keys[i]].attnum, desc, &isnull);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t.* FROM %s t WHERE ", root->from_name);
-	sync_put_key(&sql, root, 1, types);
-	SPI_connect();
-	sync_become(&saved, sync_table_owner(root));
-	SPI_execute_with_args(sql.data, root->nkeys, types, keys, NULL, false, 1);
-	sync_become_back(&saved);
-	if (SPI_processed == 1)
-	{
-		MemoryContext inner = MemoryContextSwitchTo(caller);
-
-		found = heap_copytuple(in_order_of(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, desc));
-		MemoryContextSwitchTo(inner);
-	}
-	SPI_finish();
-	return found;
 }

@@ -233,7 +233,7 @@ judge_catalogued(HeapTuple tuple, Judge *judge)
 	if (form->provolatile == PROVOLATILE_IMMUTABLE || is_user_id(form->oid))
 		return false;
 	if (form->oid >= FirstGenbkiObjectId)
-		return refuse(judge, psprintf("calls function %s(), which is not written in SQL: what it looks at cannot be told", name));
+		return refuse(judge, psprintf("calls function %s(), which is not written in SQL, so what it looks at cannot be told", name));
 	/* The caller's own memberships are part of the identity. */
 	if (is_harmless_builtin(name) || (strcmp(name, "pg_has_role") == 0 && form->pronargs == 2))
 		return false;

@@ -180,9 +180,10 @@ sync_stamp(PG_FUNCTION_ARGS)
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
 	if (is_key_changed(table, data->tg_trigtuple, row, desc))
 		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, row, desc)) + 1);
+	row = set_stamp(table, data->tg_trigtuple, row, desc, changed, version);
 	if (table->is_partition)
 		sync_may_leave(data, table, row);
-	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, row, desc, changed, version));
+	return PointerGetDatum(row);
 }
 
 /*
@@ -225,7 +226,7 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 
 	check_row_trigger(fcinfo, "sync.soft_delete", true);
 	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
-	if (table == NULL || !table->is_soft || (table->is_partition && sync_is_leaving(data)))
+	if (table == NULL || (table->is_partition && sync_is_leaving(data)) || !table->is_soft)
 		return PointerGetDatum(data->tg_trigtuple);
 
 	heap_getattr(data->tg_trigtuple, table->columns[table->deleted_at].attnum,

@@ -281,7 +281,6 @@ extern bool sync_is_moved(const SyncTable *table, HeapTuple old, HeapTuple new, 
 extern void sync_may_leave(const TriggerData *data, const SyncTable *table, HeapTuple new);	/* BEFORE UPDATE */
 extern bool sync_is_leaving(const TriggerData *data);	/* BEFORE DELETE */
 extern bool sync_is_arriving(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* BEFORE INSERT */
-extern HeapTuple sync_living_row(const SyncTable *table, HeapTuple old, TupleDesc desc);	/* AFTER DELETE: of the same key, in desc */
 
 /* stamp.c */
 /* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */

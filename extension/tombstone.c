@@ -174,20 +174,6 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 	return has_changed_hands(table, old, new, desc) ? "access" : NULL;
 }
 
-/*
- * What a deletion takes away. A row that moves to another partition is deleted from the old one: it lives on, and what changed of it is
- * told as for an update.
- */
-static const char *
-reason_of_delete(const SyncTable *table, HeapTuple old, Relation relation)
-{
-	HeapTuple	moved = table->is_partition ? sync_living_row(table, old, RelationGetDescr(relation)) : NULL;
-
-	if (moved)
-		return reason_of_update(table, old, moved, RelationGetDescr(relation));
-	return sync_is_marked(table, old, RelationGetDescr(relation)) ? NULL : "deleted";
-}
-
 /* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope, mark or what policies look at. */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
@@ -206,7 +192,7 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	desc = RelationGetDescr(data->tg_relation);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
-		reason = reason_of_delete(table, data->tg_trigtuple, data->tg_relation);
+		reason = sync_is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
 	else
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)
@@ -228,7 +214,8 @@ sync_truncated(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.truncated() may only be called as the trigger that sync.enable() makes")));
-	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	/* A partition that was detached keeps this trigger. */
+	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), true);
 	if (table == NULL)
 		return PointerGetDatum(NULL);
 	values[0] = Int32GetDatum(table->id);

@@ -370,7 +370,8 @@ BEGIN
     EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', t.relation);
     PERFORM sync.make_update_trigger(t);
     EXECUTE format('CREATE TRIGGER "~sync_truncated" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION sync.truncated()', t.relation);
-    IF t.deletes = 'soft' THEN
+    -- In a partitioned table it tells rows that move from rows that go.
+    IF t.deletes = 'soft' OR (SELECT relkind FROM pg_class WHERE oid = t.relation) = 'p' THEN
         EXECUTE format('CREATE TRIGGER "~sync_soft_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.soft_delete()', t.relation);
     END IF;
     IF t.parent IS NOT NULL THEN

@@ -71,7 +71,7 @@ SELECT id, deleted_at IS NOT NULL AS marked, sync_version FROM moving ORDER BY i
 -- Pushed changes find rows wherever they are
 SET request.jwt.claims = '{"sub":"ada"}';
 SELECT v ->> 'status' AS status, v ->> 'server_version' AS version, v -> 'data' AS data
-FROM json_array_elements(sync.push('{"device_id":"d","changes":[
+FROM json_array_elements(sync.push('{"device_id":"parted","changes":[
   {"queue_id":"1","operation":"update","entity_type":"parted","entity_id":"[\"3\",\"us\"]","data":{"body":"pushed"},"local_version":1},
   {"queue_id":"2","operation":"create","entity_type":"parted","entity_id":"[\"9\",\"eu\"]","data":{"body":"new","team":1}},
   {"queue_id":"3","operation":"update","entity_type":"parted","entity_id":"[\"9\",\"eu\"]","data":{"region":"us"},"local_version":1},

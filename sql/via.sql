@@ -84,11 +84,11 @@ COMMIT;
 -- Pushed by a user: held scopes decide about the parent's
 SET ROLE via_app;
 SET request.jwt.claims = '{"sub":"bob","teams":"2"}';
-SELECT v ->> 'status' AS status, v -> 'error' ->> 'code' AS code FROM json_array_elements(sync.push('{"device_id":"d","changes":[
+SELECT v ->> 'status' AS status, v -> 'error' ->> 'code' AS code FROM json_array_elements(sync.push('{"device_id":"via","changes":[
   {"queue_id":"1","operation":"create","entity_type":"via_item","entity_id":"30","data":{"note_id":2}},
   {"queue_id":"2","operation":"update","entity_type":"via_item","entity_id":"20","data":{"body":"x"}}]}') -> 'processed') v;
 SET request.jwt.claims = '{"sub":"ada","teams":"1"}';
-SELECT v ->> 'status' AS status, v -> 'error' ->> 'code' AS code FROM json_array_elements(sync.push('{"device_id":"d","changes":[
+SELECT v ->> 'status' AS status, v -> 'error' ->> 'code' AS code FROM json_array_elements(sync.push('{"device_id":"via","changes":[
   {"queue_id":"1","operation":"create","entity_type":"via_item","entity_id":"30","data":{"note_id":2}},
   {"queue_id":"2","operation":"update","entity_type":"via_item","entity_id":"30","data":{"note_id":null}}]}') -> 'processed') v;
 RESET ROLE;

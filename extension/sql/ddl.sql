@@ -5,16 +5,19 @@ CREATE FUNCTION sync.fingerprint(relation regclass) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
     SELECT md5(concat_ws('/',
-        (SELECT concat_ws(':', c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, n.nspname, n.nspowner, n.nspacl)
+        (SELECT concat_ws(':', c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.nspname,
+             ARRAY(SELECT x.grantee FROM aclexplode(c.relacl) x WHERE x.privilege_type = 'SELECT' ORDER BY 1),
+             ARRAY(SELECT x.grantee FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x WHERE x.privilege_type = 'USAGE' ORDER BY 1))
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation),
-        (SELECT string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attacl), ',' ORDER BY a.attnum)
+        (SELECT string_agg(concat_ws(':', a.attnum, a.attname, a.atttypid, a.atttypmod,
+             ARRAY(SELECT x.grantee FROM aclexplode(a.attacl) x WHERE x.privilege_type = 'SELECT' ORDER BY 1)), ',' ORDER BY a.attnum)
          FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped),
         (SELECT i.indkey::text FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary),
         (SELECT string_agg(concat_ws(':', p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.oid)
          FROM pg_policy p WHERE p.polrelid = relation AND p.polcmd IN ('r', '*')),
         (SELECT string_agg(l.relid::oid::text, ',' ORDER BY l.relid) FROM pg_partition_tree(relation) l)))
 $$;
-COMMENT ON FUNCTION sync.fingerprint(regclass) IS 'A hash of a table''s columns, key, rights, policies for reading and partitions.';
+COMMENT ON FUNCTION sync.fingerprint(regclass) IS 'A hash of a table''s columns, key, partitions, and who may read what of it.';
 
 CREATE FUNCTION sync.column_numbers(t sync.synced_table) RETURNS jsonb
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS

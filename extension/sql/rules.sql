@@ -41,7 +41,7 @@ BEGIN
     PERFORM sync.check_column_rule(set_column_rule.path, set_column_rule.rule, base, array_length(parts, 1) = 2, set_column_rule.resolver);
     INSERT INTO sync.column_rule (table_id, path, column_name, member, rule, resolver)
     VALUES (t.id, set_column_rule.path, parts[1], parts[2], set_column_rule.rule, set_column_rule.resolver)
-    ON CONFLICT (table_id, path) DO UPDATE SET rule = excluded.rule, resolver = excluded.resolver;
+    ON CONFLICT ON CONSTRAINT column_rule_pkey DO UPDATE SET rule = excluded.rule, resolver = excluded.resolver;
     PERFORM sync.changed_table(t.id);
 END
 $$;

@@ -21,29 +21,31 @@ sync_text_array(char **values, int n)
 	return PointerGetDatum(construct_array(datums, n, TEXTOID, -1, false, TYPALIGN_INT));
 }
 
-/* type: of the columns that hold this scope's values; 0 while no table does. */
+/* The type of the columns that hold a scope's values; 0 while no table does. */
 static void
-read_scope(SyncScope *scope, char **members, SyncColumn *type)
+read_type(int32 scope_id, SyncColumn *column)
 {
-	bool		isnull;
+	static const char sql[] =
+		"SELECT a.atttypid, a.atttypmod FROM sync.scope s JOIN sync.synced_table t ON t.scope OPERATOR(pg_catalog.=) s.name AND t.via IS NULL "
+		"JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.relation AND a.attname OPERATOR(pg_catalog.=) t.scope_column "
+		"WHERE s.id OPERATOR(pg_catalog.=) $1 AND NOT a.attisdropped ORDER BY a.atttypid OPERATOR(pg_catalog.=) 20 DESC, t.id LIMIT 1";
+	SyncPlanKey key = {.shape = 'Y'};
+	SyncParams	params = {0};
+	SPIPlanPtr	plan;
 	SyncRole	saved;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(scope->id)};
+	bool		isnull;
 
+	sync_param(&params, INT4OID, Int32GetDatum(scope_id));
 	sync_become_extension(&saved);
-	SPI_execute_with_args("SELECT s.name, s.members, a.atttypid, a.atttypmod FROM sync.scope s "
-						  "LEFT JOIN (sync.synced_table t JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) t.relation "
-						  "AND a.attname OPERATOR(pg_catalog.=) t.scope_column AND NOT a.attisdropped) "
-						  "ON t.scope OPERATOR(pg_catalog.=) s.name AND t.via IS NULL "
-						  "WHERE s.id OPERATOR(pg_catalog.=) $1 ORDER BY a.atttypid OPERATOR(pg_catalog.=) 20 DESC, t.id LIMIT 1",
-						  1, types, values, NULL, true, 1);
+	plan = sync_plan_find(&key);
+	if (plan == NULL)
+		plan = sync_plan_keep(&key, sql, &params, 0);
+	sync_plan_run(plan, &params, NULL);
 	sync_become_back(&saved);
-	if (SPI_processed != 1)
-		elog(ERROR, "scope %d does not exist", scope->id);
-	scope->name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	*members = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	type->type = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
-	type->typmod = isnull ? -1 : DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
+	if (SPI_processed == 0)
+		return;
+	column->type = DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	column->typmod = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 }
 
 static int
@@ -75,6 +77,19 @@ write_as_column(SyncScope *scope, SyncColumn *column)
 	scope->nvalues = kept;
 }
 
+static void
+run_members(int32 scope_id, const char *members)
+{
+	SyncPlanKey key = {.table = sync_hash(members, strlen(members), scope_id), .shape = 'M'};
+	SyncParams	params = {0};
+	SPIPlanPtr	plan = sync_plan_find(&key);
+
+	if (plan == NULL)
+		plan = sync_plan_keep(&key, psprintf("SELECT DISTINCT m::pg_catalog.text COLLATE \"C\" FROM (%s) AS held(m) WHERE m IS NOT NULL ORDER BY 1",
+											 members), &params, 0);
+	sync_plan_run(plan, &params, NULL);
+}
+
 /* The members query runs as the caller, under the caller's own policies. NULL is in nobody's scope. */
 SyncScope *
 sync_scope_held(int32 scope_id)
@@ -85,9 +100,9 @@ sync_scope_held(int32 scope_id)
 	int			i;
 
 	scope->id = scope_id;
-	read_scope(scope, &members, &column);
-	SPI_execute(psprintf("SELECT DISTINCT m::pg_catalog.text COLLATE \"C\" FROM (%s) AS held(m) WHERE m IS NOT NULL ORDER BY 1",
-						 members), true, 0);
+	sync_read_scope(scope_id, &scope->name, &members);
+	read_type(scope_id, &column);
+	run_members(scope_id, members);
 	scope->nvalues = (int) SPI_processed;
 	scope->values = palloc(sizeof(char *) * Max(scope->nvalues, 1));
 	scope->hashes = palloc(sizeof(uint64) * Max(scope->nvalues, 1));

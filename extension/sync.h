@@ -11,11 +11,12 @@
 #include "access/htup.h"
 #include "access/transam.h"
 #include "access/tupdesc.h"
-#include "commands/trigger.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
+#include "tcop/dest.h"
+#include "utils/date.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -26,6 +27,9 @@
 #define SYNC_ERR_FORBIDDEN		MAKE_SQLSTATE('S','Y','4','0','3')
 #define SYNC_ERR_NOT_FOUND		MAKE_SQLSTATE('S','Y','4','0','4')	/* of one change: undoes what it logged */
 #define SYNC_ERR_WRONG_STATE	MAKE_SQLSTATE('S','Y','4','0','9')
+#define SYNC_ERR_TOO_OLD		MAKE_SQLSTATE('S','Y','4','2','6')
+#define SYNC_ERR_TOO_MANY		MAKE_SQLSTATE('S','Y','4','2','9')
+#define SYNC_ERR_UNPROCESSABLE	MAKE_SQLSTATE('S','Y','4','2','2')
 #define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
 
 /* Limits, by name. */
@@ -46,7 +50,10 @@ typedef struct SyncColumn
 	AttrNumber	attnum;
 	Oid			type;
 	int32		typmod;
+	Oid			base;			/* the type, below domains */
 	char		kind;			/* how it is written as JSON, see render.c */
+	char	   *json_name;		/* "name": */
+	int			json_name_len;
 	bool		is_generated;
 	uint32		name_hash;		/* what sync_clock knows it by */
 	int16		len;
@@ -79,7 +86,10 @@ typedef struct SyncTable
 {
 	Oid			relid;
 	int32		id;				/* new at each enable */
+	uint64		generation;		/* of this reading of the registry: no other has the same in this backend */
 	char	   *entity_type;
+	char	   *json_type;		/* ,"entity_type":"…","entity_id": */
+	int			json_type_len;
 	char	   *scope;			/* scope name or NULL */
 	int32		scope_id;
 	bool		is_soft;		/* DELETE marks deleted_at */
@@ -99,6 +109,7 @@ typedef struct SyncTable
 	SyncColumn *columns;
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in key order */
+	bool		scope_is_indexed;	/* by an index of all rows that begins with the scope column */
 	SyncColumn *scope_column;	/* NULL: none; for tables enabled via another it is sync_scope, which is not among columns */
 	int			deleted_at;		/* likewise */
 	int			updated_at;		/* likewise */
@@ -123,6 +134,7 @@ extern bool sync_allow_nobody;
 extern const char *sync_user_id(void);	/* claim sub; NULL for nobody. Valid until the claims change. */
 extern uint64 sync_identity_hash(void);
 extern bool sync_is_identity_setting(const char *name);
+extern uint64 sync_device_hash(const char *user, const char *device);
 extern uint64 sync_hash(const char *data, int len, uint64 seed);
 
 typedef struct SyncRole
@@ -137,6 +149,7 @@ extern void sync_become_back(const SyncRole *saved);
 /* table.c: the registry, cached per backend */
 extern void sync_table_init(void);
 extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);	/* a broken one counts as missing */
+extern SyncTable *sync_table_even_broken(Oid relid);
 extern SyncTable *sync_table_of_trigger(Oid relid);	/* of the table or partition; NULL: it cannot be stamped, so writes pass */
 extern Oid	sync_relid(const char *name);	/* an internal table or index of schema sync */
 extern Bitmapset *sync_readable_columns(const SyncTable *table, bool *all);	/* NULL: may not read the table at all */
@@ -148,33 +161,81 @@ extern Oid	sync_table_owner(const SyncTable *table);
 extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
 extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */
 
-/* One row of the registry, as pull, push and the feed list them (by priority and id). */
+/* What sync.set_schema_version() says; -1: nothing. The caller is inside SPI. */
+extern void sync_schema_versions(int64 *oldest, int64 *current);
+
+/* registry.c: our own small tables, as the active snapshot shows them */
 typedef struct SyncListed
 {
 	SyncTable  *table;
 	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
 } SyncListed;
-extern List *sync_list_tables(void);	/* of SyncListed; the caller is inside SPI */
-extern List *sync_list_broken(void);	/* of SyncListed: those left out of it */
+extern List *sync_list_tables(void);	/* of SyncListed, by priority and id */
+extern List *sync_list_broken(void);	/* those left out of it */
+
+typedef struct SyncInstance
+{
+	uint32		incarnation;
+	uint64		horizon;		/* the highest transaction of a purged tombstone */
+	int			schema_oldest;	/* of clients that are served; 0: any */
+} SyncInstance;
+extern void sync_read_instance(SyncInstance *instance);
+extern void sync_read_scope(int32 scope_id, char **name, char **members);
+
+/* format.c: the pieces that JSON is written of */
+#define SYNC_FORMAT_ROOM 64		/* the longest of the texts below, and of a number */
+extern void sync_put(StringInfo out, const char *data, int len);
+extern void sync_render_string(StringInfo out, const char *text, int len);
+extern void sync_render_member(StringInfo out, const char *name, const char *text);	/* ,"name":"text" or null */
+extern void sync_render_timestamp(StringInfo out, TimestampTz at);
+extern int	sync_format_timestamp(char *out, Timestamp at, bool with_zone);	/* 0: an edge that the output function must write */
+extern int	sync_format_date(char *out, DateADT date);
+extern int	sync_format_uuid(char *out, const unsigned char *bytes);
+extern void sync_iso_timestamp(char *text);
 
 /* render.c: the one JSON rendering */
 extern char sync_kind(Oid type);
 extern void sync_render_setup(SyncColumn *column);
-extern void sync_render_string(StringInfo out, const char *text, int len);
 extern void sync_render_value(StringInfo out, const SyncColumn *column, Datum value);
 extern char *sync_value_text(const SyncColumn *column, Datum value);	/* without quotes: keys, scopes */
-extern void sync_render_member(StringInfo out, const char *name, const char *text);	/* ,"name":"text" or null */
-extern void sync_render_timestamp(StringInfo out, TimestampTz at);
 extern char *sync_entity_id(const SyncTable *table, HeapTuple tuple, TupleDesc desc);
 extern char *sync_entity_id_of(const SyncTable *table, const Datum *keys);
 extern bool sync_parse_entity_id(const SyncTable *table, const char *entity_id, Datum *keys);
 extern Datum sync_parse_text(const SyncColumn *column, const char *text);
 
-/* One living row as a change object; readable NULL: every column. own_device 0: never marked as origin. */
-extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
-							const Bitmapset *readable, uint64 own_device);
+/* One living row as a change object; readable NULL: every column. Values are in the order of attribute numbers. */
+extern void sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, const bool *nulls,
+							   const Bitmapset *readable, bool is_origin);
+extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);
 extern void sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
 							 const Bitmapset *readable);
+
+/* plan.c: plans kept per backend, each for one role */
+#define SYNC_MAX_PARAMS (16 + INDEX_MAX_KEYS)
+typedef struct SyncParams
+{
+	int			n;
+	Oid			types[SYNC_MAX_PARAMS];
+	Datum		values[SYNC_MAX_PARAMS];
+} SyncParams;
+
+/* What a plan was made for, without padding. sync_plan_find fills in the role. */
+typedef struct SyncPlanKey
+{
+	uint64		table;			/* generation of the table, or a hash of the text */
+	uint64		readable;		/* hash of the columns that may be read, 0: all */
+	uint32		shape;
+	int32		limit;
+	Oid			user;
+	uint32		row_security;
+} SyncPlanKey;
+struct _SPI_plan;
+extern void sync_plans_begin(void);
+extern void sync_plans_end(void);
+extern int	sync_param(SyncParams *params, Oid type, Datum value);	/* its number */
+extern struct _SPI_plan *sync_plan_find(SyncPlanKey *key);	/* NULL: not there */
+extern struct _SPI_plan *sync_plan_keep(const SyncPlanKey *key, const char *sql, const SyncParams *params, int options);
+extern void sync_plan_run(struct _SPI_plan *plan, const SyncParams *params, DestReceiver *dest);
 
 /* snapshot.c */
 typedef struct SyncSnapshot
@@ -214,6 +275,7 @@ typedef struct SyncToken
 	uint64		system_id;
 	uint32		incarnation;
 	uint64		identity;
+	int			schema_version;	/* of the client's own tables; -1: it does not say */
 	int			ntables;
 	int32	   *tables;
 	int			nscopes;
@@ -261,9 +323,17 @@ typedef struct SyncWrite
 	uint64		device;
 	uint64		queue;
 } SyncWrite;
-extern void sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out);	/* of one column */
-extern Datum sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write,
-							 bool *isnull);	/* old or changed NULL: every column is written */
+extern SyncWrite *sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of each, indexed like table->columns */
+/* What a row says before it is written. */
+typedef struct SyncOldClock
+{
+	int64		version;
+	TimestampTz at;
+	Datum		clock;
+	bool		isnull;
+} SyncOldClock;
+extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write,
+							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
 /* policy.c: row-level security that looks at nothing but the row and who asks */
@@ -274,12 +344,14 @@ extern bool sync_policy_allows(SyncPolicyCheck *check, const char *old_values);	
 extern Datum sync_policy_values(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* jsonb for tombstone.old_values */
 
 /* via.c: rows that have their parent's scope value */
-extern HeapTuple sync_inherit_scope(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc);
+extern bool sync_inherit_scope(const SyncTable *table, const Datum *old_values, const bool *old_nulls, Datum *values, bool *nulls);	/* true: it has another
+																																	 * one than OLD; old NULL: an insert */
 extern bool sync_is_moved(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc);	/* has another scope value */
 
 /* partition.c: rows that move from one partition to another, seen as UPDATE, DELETE and INSERT */
-extern void sync_may_leave(const TriggerData *data, const SyncTable *table, HeapTuple new);	/* BEFORE UPDATE */
-extern bool sync_is_leaving(const TriggerData *data);	/* BEFORE DELETE */
+struct TriggerData;
+extern void sync_may_leave(const struct TriggerData *data, const SyncTable *table, HeapTuple new);	/* BEFORE UPDATE */
+extern bool sync_is_leaving(const struct TriggerData *data);	/* BEFORE DELETE */
 extern bool sync_is_arriving(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* BEFORE INSERT */
 
 /* stamp.c */
@@ -293,9 +365,17 @@ typedef struct SyncPushStamp
 } SyncPushStamp;
 extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */
 
+/* tombstone_scan.c */
+typedef struct SyncTombstoneScan SyncTombstoneScan;
+extern void sync_tombstone_scan_init(void);
+extern SyncTombstoneScan *sync_tombstone_scan_begin(MemoryContext context);	/* of the statement: ends with it */
+extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *table, const char *entity_id);
+
 /* tombstone.c */
-extern int64 sync_tombstone_version(const SyncTable *table, const char *entity_id);
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
+
+/* upkeep.c */
+extern Oid	sync_purged_table;	/* rows of it that are marked are really deleted now; InvalidOid: none */
 
 /* request.c: reading requests */
 extern JsonbValue *sync_json_get(JsonbContainer *object, const char *name);

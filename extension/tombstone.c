@@ -5,96 +5,28 @@
  */
 #include "sync.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "executor/tuptable.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(sync_leave_tombstone);
 PG_FUNCTION_INFO_V1(sync_truncated);
 
-/* Attribute numbers of sync.tombstone. */
-enum
-{
-	TOMBSTONE_ID = 1, TOMBSTONE_TABLE, TOMBSTONE_ENTITY, TOMBSTONE_SCOPE, TOMBSTONE_OLD, TOMBSTONE_VERSION
-};
-
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
-static int64
-scan_versions(Relation heap, Relation index, ScanKey keys, TransactionId *running)
-{
-	SnapshotData dirty;
-	IndexScanDesc scan;
-	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	int64		version = 0;
-
-	InitDirtySnapshot(dirty);
-	*running = InvalidTransactionId;
-	scan = index_beginscan(heap, index, &dirty, 2, 0);
-	index_rescan(scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-
-		if (TransactionIdIsValid(dirty.xmin) && !TransactionIdIsCurrentTransactionId(dirty.xmin))
-			*running = dirty.xmin;
-		version = Max(version, DatumGetInt64(slot_getattr(slot, TOMBSTONE_VERSION, &isnull)));
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	return version;
-}
-
-/*
- * The highest version a key's tombstones hold, 0 if it never lived. Waits for a transaction that is deleting the key now:
- * the unique index would make the insert wait for it anyway, but after its version was chosen.
- */
-int64
-sync_tombstone_version(const SyncTable *table, const char *entity_id)
-{
-	Relation	heap = table_open(sync_relid("tombstone"), AccessShareLock);
-	Relation	index = index_open(sync_relid("tombstone_entity"), AccessShareLock);
-	Datum		entity = CStringGetTextDatum(entity_id);
-	ScanKeyData keys[2];
-	TransactionId running;
-	int64		version;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(table->id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, entity);
-	keys[1].sk_collation = index->rd_indcollation[1];
-	for (;;)
-	{
-		version = scan_versions(heap, index, keys, &running);
-		if (!TransactionIdIsValid(running))
-			break;
-		XactLockTableWait(running, heap, NULL, XLTW_None);
-	}
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	return version;
-}
-
 void
 sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
 {
 	static const char sql[] =
-		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, old_values) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, edited_at, device, old_values) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, JSONBOID};
-	Datum		values[9];
-	char		nulls[] = "         ";
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID, JSONBOID};
+	Datum		values[11] = {0};
+	char		nulls[] = "        nnn";
 	const char *user = sync_user_id();
 	bool		isnull = true;
 	Datum		scope = 0;
@@ -112,8 +44,17 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	values[6] = TimestampTzGetDatum(GetCurrentTimestamp());
 	nulls[7] = user && !table->is_anonymous ? ' ' : 'n';
 	values[7] = nulls[7] == ' ' ? CStringGetTextDatum(user) : (Datum) 0;
-	nulls[8] = table->policy_columns ? ' ' : 'n';
-	values[8] = table->policy_columns ? sync_policy_values(table, old, desc) : (Datum) 0;
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
+	{
+		nulls[8] = nulls[9] = ' ';
+		values[8] = TimestampTzGetDatum(sync_push_stamp->write.edited_at);
+		values[9] = Int64GetDatum((int64) sync_push_stamp->write.device);
+	}
+	if (table->policy_columns)
+	{
+		nulls[10] = ' ';
+		values[10] = sync_policy_values(table, old, desc);
+	}
 
 	SPI_connect();
 	sync_become_extension(&saved);
@@ -174,7 +115,11 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 	return has_changed_hands(table, old, new, desc) ? "access" : NULL;
 }
 
-/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope, mark or what policies look at. */
+/*
+ * BEFORE DELETE, so that an insert of the key, which asks for tombstones before it meets the dying row, finds this one and waits; else it could
+ * ask while a long DELETE is under way and come too early. AFTER UPDATE: its WHEN clause lets only those through that touch key, scope, mark or what policies look
+ * at.
+ */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
 {
@@ -183,13 +128,14 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	const char *reason;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) != !TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
 	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	if (table == NULL)
-		return PointerGetDatum(NULL);
+		return PointerGetDatum(data->tg_trigtuple);
 	desc = RelationGetDescr(data->tg_relation);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		reason = sync_is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
@@ -197,7 +143,7 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)
 		sync_tombstone_add(table, data->tg_trigtuple, desc, reason);
-	return PointerGetDatum(NULL);
+	return PointerGetDatum(data->tg_trigtuple);
 }
 
 /* AFTER TRUNCATE: no row says what went, so everybody starts this table anew. */

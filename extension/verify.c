@@ -6,7 +6,9 @@
  */
 #include "pull.h"
 
-#include "access/htup_details.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
 
 SyncDigest *
 pull_digest(const SyncToken *token, int32 table_id)
@@ -20,15 +22,61 @@ pull_digest(const SyncToken *token, int32 table_id)
 }
 
 static void
-add_row(const PullTable *p, HeapTuple row, TupleDesc desc, void *sum)
+add_row(SyncDigest *digest, const SyncTable *table, TupleTableSlot *slot)
 {
-	SyncDigest *digest = sum;
-	char	   *entity_id = sync_entity_id(p->table, row, desc);
-	bool		isnull;
-	Datum		version = heap_getattr(row, p->table->version_att, desc, &isnull);
+	Datum		keys[INDEX_MAX_KEYS];
+	char	   *entity_id;
+	int			i;
 
+	for (i = 0; i < table->nkeys; i++)
+		keys[i] = slot->tts_values[table->columns[table->keys[i]].attnum - 1];
+	entity_id = sync_entity_id_of(table, keys);
 	digest->count++;
-	digest->sum += sync_hash(entity_id, strlen(entity_id), (uint64) DatumGetInt64(version));
+	digest->sum += sync_hash(entity_id, strlen(entity_id), (uint64) DatumGetInt64(slot->tts_values[table->version_att - 1]));
+}
+
+/* Counts what the caller sees. */
+typedef struct Counter
+{
+	DestReceiver pub;
+	const SyncTable *table;
+	SyncDigest	digest;
+	MemoryContext row_context;
+} Counter;
+
+static bool
+count_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Counter    *c = (Counter *) self;
+	MemoryContext before = MemoryContextSwitchTo(c->row_context);
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	add_row(&c->digest, c->table, slot);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(c->row_context);
+	return true;
+}
+
+static void
+ignore_startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+}
+
+static void
+ignore(DestReceiver *self)
+{
+}
+
+static SyncDigest
+digest_now(Pull *pull, const PullTable *p)
+{
+	Counter		c = {.pub = {count_row, ignore_startup, ignore, ignore, DestTuplestore}, .table = p->table, .digest = {.table = p->table->id}};
+
+	c.row_context = AllocSetContextCreate(CurrentMemoryContext, "sync verify", ALLOCSET_DEFAULT_SIZES);
+	pull_query_rows(pull, p, 'D', RANGE_ALL, NULL, &c.pub);
+	MemoryContextDelete(c.row_context);
+	return c.digest;
 }
 
 /*
@@ -44,7 +92,7 @@ pull_compare(Pull *pull, PullTable *p, const SyncToken *valid)
 
 	if (before)
 	{
-		pull_each_row(pull, p, add_row, &now);
+		now = digest_now(pull, p);
 		p->is_unchanged = now.count == before->count && now.sum == before->sum;
 	}
 	p->is_whole = !p->is_unchanged;
@@ -54,7 +102,7 @@ pull_compare(Pull *pull, PullTable *p, const SyncToken *valid)
 }
 
 void
-pull_count_sent(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
+pull_count_sent(Pull *pull, const PullTable *p, TupleTableSlot *slot)
 {
-	add_row(p, row, desc, pull_digest(&pull->next, p->table->id));
+	add_row(pull_digest(&pull->next, p->table->id), p->table, slot);
 }

@@ -11,6 +11,7 @@
 #include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -59,18 +60,16 @@ read_newest(const char *sql, Oid type, Datum value, const SyncColumn *column, bo
  * read. With the lock held no other move can end before this transaction does.
  */
 static char *
-parent_scope(const SyncTable *table, HeapTuple row, TupleDesc desc)
+parent_scope(const SyncTable *table, Datum key)
 {
 	const SyncColumn *via = &table->columns[table->via];
 	SyncTable  *parent = sync_table_of_trigger(table->parent);
 	MemoryContext caller = CurrentMemoryContext;
-	bool		isnull;
-	Datum		key = heap_getattr(row, via->attnum, desc, &isnull);
 	const char *key_name;
 	char	   *value;
 	SyncRole	saved;
 
-	if (isnull || parent == NULL)
+	if (parent == NULL)
 		return NULL;
 	key_name = quote_identifier(key_of(parent)->name);
 	SPI_connect();
@@ -88,12 +87,9 @@ parent_scope(const SyncTable *table, HeapTuple row, TupleDesc desc)
 }
 
 static char *
-text_of(const SyncColumn *column, HeapTuple row, TupleDesc desc)
+text_at(const SyncColumn *column, const Datum *values, const bool *nulls)
 {
-	bool		isnull;
-	Datum		value = heap_getattr(row, column->attnum, desc, &isnull);
-
-	return isnull ? NULL : sync_value_text(column, value);
+	return nulls[column->attnum - 1] ? NULL : sync_value_text(column, values[column->attnum - 1]);
 }
 
 static bool
@@ -103,25 +99,24 @@ equal_or_null(const char *a, const char *b)
 }
 
 /* What a statement says about sync_scope counts for nothing. */
-HeapTuple
-sync_inherit_scope(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+bool
+sync_inherit_scope(const SyncTable *table, const Datum *old_values, const bool *old_nulls, Datum *values, bool *nulls)
 {
 	const SyncColumn *via = &table->columns[table->via];
-	int			attnum = table->scope_column->attnum;
-	char	   *key = text_of(via, new, desc);
+	int			column = table->scope_column->attnum - 1;
+	char	   *key = text_at(via, values, nulls);
+	char	   *before = old_values ? text_at(table->scope_column, old_values, old_nulls) : NULL;
 	const char *value;
-	Datum		datum;
-	bool		isnull;
 
 	if (cascade && cascade->child == table->relid && equal_or_null(cascade->key, key))
 		value = cascade->value;
-	else if (old && equal_or_null(text_of(via, old, desc), key))
-		value = text_of(table->scope_column, old, desc);
+	else if (old_values && equal_or_null(text_at(via, old_values, old_nulls), key))
+		value = before;
 	else
-		value = parent_scope(table, new, desc);
-	isnull = value == NULL;
-	datum = value ? CStringGetTextDatum(value) : (Datum) 0;
-	return heap_modify_tuple_by_cols(new, desc, 1, &attnum, &datum, &isnull);
+		value = key ? parent_scope(table, values[via->attnum - 1]) : NULL;
+	nulls[column] = value == NULL;
+	values[column] = value ? CStringGetTextDatum(value) : (Datum) 0;
+	return old_values && !equal_or_null(before, value);
 }
 
 static void
@@ -199,6 +194,7 @@ sync_cascade_scope(PG_FUNCTION_ARGS)
 	SyncTable  *parent;
 	HeapTuple	row;
 	Datum		key;
+	Datum		scope;
 	char	   *value;
 	bool		isnull;
 	List	   *children;
@@ -213,7 +209,10 @@ sync_cascade_scope(PG_FUNCTION_ARGS)
 		return PointerGetDatum(NULL);
 	row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
 	key = heap_getattr(row, key_of(parent)->attnum, RelationGetDescr(data->tg_relation), &isnull);
-	value = text_of(parent->scope_column, row, RelationGetDescr(data->tg_relation));
+	value = NULL;
+	scope = heap_getattr(row, parent->scope_column->attnum, RelationGetDescr(data->tg_relation), &isnull);
+	if (!isnull)
+		value = sync_value_text(parent->scope_column, scope);
 
 	SPI_connect();
 	lock_parent(parent, key);

@@ -367,7 +367,7 @@ CREATE FUNCTION sync.make_triggers(t sync.synced_table) RETURNS void
 $$
 BEGIN
     EXECUTE format('CREATE TRIGGER "~sync_stamp" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION sync.stamp()', t.relation);
-    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', t.relation);
+    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', t.relation);
     PERFORM sync.make_update_trigger(t);
     EXECUTE format('CREATE TRIGGER "~sync_truncated" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION sync.truncated()', t.relation);
     -- In a partitioned table it tells rows that move from rows that go.
@@ -494,7 +494,9 @@ BEGIN
     t.epoch := t.enabled_xid;
     t.id := nextval('sync.synced_table_id_seq');
     INSERT INTO sync.synced_table OVERRIDING SYSTEM VALUE SELECT (t).*;
-    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', t.relation,
+    -- Without deduplication: single writes have an id each, and rows of one large transaction that are updated one by one would make the
+    -- index look through all of them (CPU of such an update measured 26 µs with, 20 µs without).
+    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', t.relation,
                    CASE WHEN t.scope_column IS NULL THEN '' ELSE quote_ident(t.scope_column) || ',' END, t.enabled_xid);
     PERFORM sync.make_triggers(t);
     PERFORM sync.grant_columns(t);

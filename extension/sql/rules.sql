@@ -23,6 +23,10 @@ BEGIN
         PERFORM sync.changed_table(t.id);
         RETURN;
     END IF;
+    IF t.rule = 'lww' THEN
+        RAISE EXCEPTION 'rule lww decides rows of % as a whole', set_column_rule.relation
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Enable the table with rule merge to have rules for its columns.';
+    END IF;
     -- A column whose own name holds a dot is meant as a whole.
     SELECT * INTO a FROM pg_attribute WHERE attrelid = t.relation AND attname = set_column_rule.path AND attnum > 0 AND NOT attisdropped;
     IF FOUND THEN
@@ -68,7 +72,7 @@ BEGIN
     END IF;
     IF resolver IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_proc WHERE oid = resolver AND prorettype = 'jsonb'::regtype AND NOT proretset
-        AND proargtypes::oid[] = ARRAY['jsonb'::regtype, 'jsonb'::regtype, 'jsonb'::regtype]::oid[]) THEN
+        AND pronargs = 3 AND 'jsonb'::regtype = ALL (proargtypes::oid[])) THEN
         RAISE EXCEPTION 'resolver % has the wrong shape', resolver
             USING ERRCODE = 'invalid_function_definition', HINT = 'It must be a function (local jsonb, server jsonb, base jsonb) RETURNS jsonb.';
     END IF;
@@ -93,8 +97,20 @@ BEGIN
     IF set_schema_version.oldest > set_schema_version.current OR set_schema_version.oldest < 0 THEN
         RAISE EXCEPTION 'the oldest schema version must lie between 0 and the current one' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    UPDATE sync.instance SET schema_current = set_schema_version.current, schema_oldest = set_schema_version.oldest;
+    DELETE FROM sync.client_schema;
+    INSERT INTO sync.client_schema VALUES (set_schema_version.current, set_schema_version.oldest);
 END
 $$;
+-- Restoring a dump inserts here too.
+CREATE FUNCTION sync.use_client_schema() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    UPDATE sync.instance SET schema_current = new.current, schema_oldest = new.oldest;
+    RETURN new;
+END
+$$;
+COMMENT ON FUNCTION sync.use_client_schema() IS 'AFTER INSERT on sync.client_schema: the versions are in force.';
+CREATE TRIGGER use_client_schema AFTER INSERT ON sync.client_schema FOR EACH ROW EXECUTE FUNCTION sync.use_client_schema();
+
 COMMENT ON FUNCTION sync.set_schema_version(integer, integer) IS
 'Which schema versions of clients are served: requests with an older schema_version are answered with SY426. NULL, NULL takes the limit away.';

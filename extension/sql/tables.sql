@@ -3,6 +3,10 @@
 
 \echo Use "CREATE EXTENSION sync" to load this file. \quit
 
+-- The schema is a member of the extension, so that DROP EXTENSION takes it along; a schema named in sync.control would stay.
+CREATE SCHEMA sync;
+COMMENT ON SCHEMA sync IS 'Everything of the extension sync.';
+
 CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
     horizon xid8 NOT NULL DEFAULT '0',
@@ -11,7 +15,14 @@ CREATE TABLE sync.instance (
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served.';
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served. Not dumped: a copy is another instance.';
+
+CREATE TABLE sync.client_schema (
+    current integer,
+    oldest integer
+);
+CREATE UNIQUE INDEX client_schema_one ON sync.client_schema ((true));
+COMMENT ON TABLE sync.client_schema IS 'The schema versions that sync.set_schema_version() set, once more, for dumps: restoring it sets those of sync.instance.';
 
 CREATE TABLE sync.scope (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -67,57 +78,79 @@ COMMENT ON TABLE sync.column_rule IS 'How collisions in a column, or in a member
 CREATE TABLE sync.tombstone (
     id bigint GENERATED ALWAYS AS IDENTITY,
     table_id integer NOT NULL,
-    entity_id text NOT NULL,
+    entity_id text COLLATE "C" NOT NULL,
     scope_value text,
     old_values jsonb,
     version bigint NOT NULL,
     sync_xid xid8 NOT NULL,
     reason text NOT NULL,
     at timestamptz NOT NULL,
-    changed_by text
+    changed_by text,
+    edited_at timestamptz,
+    device bigint
 );
 CREATE INDEX tombstone_entity ON sync.tombstone (table_id, entity_id);
 CREATE INDEX tombstone_xid ON sync.tombstone (table_id, sync_xid, id);
-COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents.';
+COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents. edited_at and device: of a pushed deletion, by the client''s clock.';
 
-CREATE TABLE sync.ledger (
+-- A number stands for user and device, and a hash for the queue_id: the ledger is written with every change.
+CREATE TABLE sync.ledger_device (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id text NOT NULL,
     device_id text NOT NULL,
-    queue_id text NOT NULL,
-    body_hash bigint NOT NULL,
-    answer json NOT NULL,
-    table_id integer,
-    entity_id text,
-    at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, device_id, queue_id)
+    UNIQUE (user_id, device_id)
 );
-COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one.';
+COMMENT ON TABLE sync.ledger_device IS 'The numbers by which the ledger knows users'' devices.';
+
+CREATE TABLE sync.ledger (
+    device bigint NOT NULL,
+    queue bigint NOT NULL,
+    body_hash bigint NOT NULL,
+    table_id integer,
+    server_version bigint,
+    at timestamptz NOT NULL,
+    outcome text NOT NULL,
+    entity_id text,
+    answer json,
+    PRIMARY KEY (device, queue)
+);
+COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one. answer is NULL for a plain success.';
 
 CREATE TABLE sync.conflict (
     conflict_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     table_id integer NOT NULL,
     entity_type text NOT NULL,
-    entity_id text NOT NULL,
+    entity_id text,
     kind text NOT NULL CHECK (kind IN ('edit', 'delete', 'constraint', 'version')),
+    operation text NOT NULL,
     fields text[] NOT NULL,
-    local_data jsonb,
-    server_data jsonb,
-    base_data jsonb,
+    local_data json,
+    server_data json,
+    base_data json,
     local_version bigint,
     server_version bigint,
+    result_version bigint,
     pushed_by text,
     device_id text,
     changed_by text,
     rule text NOT NULL,
-    outcome text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    outcome text NOT NULL CHECK (outcome IN ('local', 'server', 'merged', 'open')),
+    edited_at timestamptz,
+    audience text,
+    at timestamptz NOT NULL DEFAULT now(),
+    resolution text CHECK (resolution IN ('keep_local', 'keep_server', 'merge', 'keep_both')),
+    resolved_by text,
+    resolved_at timestamptz,
+    resolved_id text
 );
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
-COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here.';
+COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
+SELECT pg_catalog.pg_extension_config_dump('sync.client_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');

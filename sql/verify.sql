@@ -75,7 +75,7 @@ SET ROLE verify_app;
 SELECT count(*) FROM changes(pull_of('bob', :'bob6'::json ->> 'next_sync_token'));
 
 -- A token that lost its digest, or its end, starts anew and raises nothing
-SELECT count(*) FILTER (WHERE a -> 'reset' IS NOT NULL) AS resets, count(*) FILTER (WHERE a -> 'reset' IS NULL) AS others
+SELECT count(*) > 50 AS many, count(*) FILTER (WHERE a -> 'reset' IS NULL) AS not_reset
 FROM generate_series(1, length(split_part(:'bob4'::json ->> 'next_sync_token', '.', 1)) - 1) n,
      LATERAL (SELECT pull_of('bob', left(split_part(:'bob4'::json ->> 'next_sync_token', '.', 1), n) || '.' || split_part(:'bob4'::json ->> 'next_sync_token', '.', 2))) p (a);
 RESET ROLE;

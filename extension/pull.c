@@ -31,6 +31,8 @@ read_request(Pull *pull, Jsonb *request)
 		token = sync_json_text(v);
 	else if (v && v->type != jbvNull)
 		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("member \"sync_token\" of the request must be a string")));
+	if (device && sync_user_id())
+		sync_device_check(sync_user_id(), device);
 	pull->device = device ? sync_device_hash(sync_user_id(), device) : 0;
 	pull->tables = sync_json_array(&request->root, "tables", false);
 	pull->priority = (int) sync_json_int(&request->root, "priority", 3, 1, 3);
@@ -59,11 +61,16 @@ static bool
 is_requested(const Pull *pull, const SyncTable *table)
 {
 	JsonbValue	name = {.type = jbvString};
+	JsonbValue	all = {.type = jbvString, .val.string = {.val = "*", .len = 1}};
 
 	if (table->priority > pull->priority)
 		return false;
-	if (pull->tables == NULL)
+	/* The extension's own tables come when they are named, beside "*" for the application's. */
+	if (table->id >= SYNC_FIRST_TABLE &&
+		(pull->tables == NULL || findJsonbValueFromContainer(pull->tables, JB_FARRAY, &all) != NULL))
 		return true;
+	if (pull->tables == NULL)
+		return false;
 	name.val.string.val = table->entity_type;
 	name.val.string.len = strlen(table->entity_type);
 	return findJsonbValueFromContainer(pull->tables, JB_FARRAY, &name) != NULL;
@@ -107,7 +114,7 @@ check_requested(const Pull *pull, List *known)
 	while (JsonbIteratorNext(&it, &v, true) == WJB_ELEM)
 	{
 		char	   *name = v.type == jbvString ? sync_json_text(&v) : NULL;
-		bool		is_known = false;
+		bool		is_known = name && strcmp(name, "*") == 0;
 		ListCell   *lc;
 
 		foreach(lc, known)

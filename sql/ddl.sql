@@ -150,7 +150,7 @@ DELETE FROM ddl_note WHERE id = 1;
 SELECT count(*) FROM sync.tombstone;
 DROP TABLE ddl_note;
 SELECT count(*) AS tombstones, (SELECT count(*) FROM sync.column_rule) AS rules FROM sync.tombstone;
-SELECT relation FROM sync.synced_table;
+SELECT relation FROM sync.synced_table WHERE id >= 100;
 
 -- Who becomes a member of a role sees other rows: their copies start anew
 SELECT * FROM step();

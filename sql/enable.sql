@@ -106,7 +106,7 @@ SELECT sync.enable('enable_base');
 SELECT sync.disable('enable_base');
 SELECT sync.enable('enable_base', rule => 'lww', deletes => 'soft', delete_rule => 'edit_wins', priority => 1, history => true, edit_window => '1 hour',
                    enforce_locks => true, anonymous => true, entity_type => 'alias', scope => 'enable scope', scope_column => 'id');
-SELECT rule, deletes, delete_rule, priority, history, edit_window, enforce_locks, anonymous, policy_is_scope, verify, deleted_at FROM sync.synced_table;
+SELECT rule, deletes, delete_rule, priority, history, edit_window, enforce_locks, anonymous, policy_is_scope, verify, deleted_at FROM sync.synced_table WHERE id >= 100;
 SELECT sync.disable('enable_base');
 SET client_min_messages = warning;
 \set VERBOSITY default

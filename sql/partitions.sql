@@ -19,8 +19,8 @@ SELECT sync.enable('parted_eu');
 SELECT sync.enable('parted_us');
 SELECT sync.enable('parted', scope => 'parted teams', scope_column => 'team');
 SELECT tgrelid::regclass, string_agg(tgname || ' ' || tgenabled::text, ', ' ORDER BY tgname COLLATE "C") FROM pg_trigger
-WHERE tgname LIKE '~sync%' GROUP BY 1 ORDER BY 1;
-SELECT sync.feed_tables() -> 'tables' -> 0 -> 'partitions' AS partitions;
+WHERE tgname LIKE '~sync%' AND tgrelid::regclass::text NOT LIKE 'sync.%' GROUP BY 1 ORDER BY 1;
+SELECT t -> 'partitions' AS partitions FROM json_array_elements(sync.feed_tables() -> 'tables') t WHERE t ->> 'table' = 'parted';
 SELECT sync.pull('{}') AS a0 \gset
 SELECT * FROM changes(:'a0');
 
@@ -110,7 +110,7 @@ DROP TABLE parted_us_none;
 SELECT json_array_length(sync.pull('{"tables":["parted"]}') -> 'changes') AS rows;
 
 SELECT sync.disable_all();
-SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname LIKE '~sync%' AND tgrelid <> 'parted_asia'::regclass;
+SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgname LIKE '~sync%' AND tgrelid <> 'parted_asia'::regclass AND tgrelid::regclass::text NOT LIKE 'sync.%';
 SELECT attrelid::regclass, attname FROM pg_attribute WHERE attname LIKE 'sync\_%' AND attrelid IN (SELECT oid FROM pg_class WHERE relname ~ '^(parted|moving)' AND relname !~ 'asia');
 SELECT sync.drop_scope('parted teams');
 DROP TABLE parted, parted_asia, moving;

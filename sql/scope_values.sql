@@ -70,7 +70,8 @@ SELECT sync.drop_scope('ints');
 RESET ROLE;
 
 SELECT sync.disable_all();
-SELECT sync.drop_scope(name) FROM sync.scope;
+SELECT sync.drop_scope(name) FROM sync.scope WHERE name <> 'sync.audience';
+SELECT sync.drop_scope('sync.audience');
 DROP TABLE scope_char, scope_numeric, scope_enum, scope_uuid, scope_big, scope_int, scope_odd;
 DROP TYPE scope_mood;
 DROP DOMAIN scope_money;

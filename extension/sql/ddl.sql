@@ -88,6 +88,7 @@ BEGIN
     SELECT w.name INTO missing
     FROM unnest(ARRAY['~sync_stamp', '~sync_tombstone_delete', '~sync_tombstone_update', '~sync_truncated',
                       CASE WHEN t.deletes = 'soft' OR (SELECT c.relkind FROM pg_class c WHERE c.oid = t.relation) = 'p' THEN '~sync_soft_delete' END,
+                      CASE WHEN t.history THEN '~sync_history' END,
                       CASE WHEN EXISTS (SELECT FROM sync.synced_table c WHERE c.parent = t.id) THEN '~sync_cascade' END]) w (name)
     WHERE w.name IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_trigger g WHERE g.tgrelid = t.relation AND g.tgname = w.name AND g.tgenabled <> 'D') LIMIT 1;
@@ -196,6 +197,7 @@ BEGIN
     IF dropped IS NOT NULL THEN
         UPDATE sync.synced_table t SET parent = NULL WHERE t.parent = ANY (dropped);
         DELETE FROM sync.tombstone s WHERE s.table_id = ANY (dropped);
+        PERFORM sync.drop_traces(d) FROM unnest(dropped) d;
         DELETE FROM sync.synced_table t WHERE t.id = ANY (dropped);
         PERFORM sync.refresh_table(t.id, false) FROM sync.synced_table t WHERE t.via IS NOT NULL AND t.parent IS NULL;
     END IF;

@@ -369,6 +369,9 @@ BEGIN
     EXECUTE format('CREATE TRIGGER "~sync_stamp" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION sync.stamp()', t.relation);
     EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', t.relation);
     PERFORM sync.make_update_trigger(t);
+    IF t.history THEN
+        EXECUTE format('CREATE TRIGGER "~sync_history" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.keep_history()', t.relation);
+    END IF;
     EXECUTE format('CREATE TRIGGER "~sync_truncated" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION sync.truncated()', t.relation);
     -- In a partitioned table it tells rows that move from rows that go.
     IF t.deletes = 'soft' OR (SELECT relkind FROM pg_class WHERE oid = t.relation) = 'p' THEN
@@ -534,7 +537,7 @@ DECLARE
     index_name regclass;
     child regclass;
 BEGIN
-    SELECT * INTO t FROM sync.synced_table s WHERE s.relation = disable.relation;
+    SELECT * INTO t FROM sync.synced_table s WHERE s.relation = disable.relation AND s.id >= 100;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not synced', disable.relation USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
@@ -564,6 +567,7 @@ BEGIN
             CASE WHEN t.added_deleted_at THEN ', DROP COLUMN IF EXISTS deleted_at' ELSE '' END);
     END IF;
     DELETE FROM sync.tombstone WHERE table_id = t.id;
+    PERFORM sync.drop_traces(t.id);
     DELETE FROM sync.synced_table WHERE id = t.id;
 END
 $$;
@@ -602,8 +606,8 @@ COMMENT ON FUNCTION sync.disable_all() IS 'Turns sync off for every table; run i
 
 CREATE FUNCTION sync.tables() RETURNS TABLE (relation regclass, entity_type text, scope text, scope_column name, rule text, deletes text, priority integer)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
-$$ SELECT t.relation, t.entity_type, t.scope, t.scope_column, t.rule, t.deletes, t.priority FROM sync.synced_table t ORDER BY t.priority, t.id $$;
-COMMENT ON FUNCTION sync.tables() IS 'The synced tables and their options.';
+$$ SELECT t.relation, t.entity_type, t.scope, t.scope_column, t.rule, t.deletes, t.priority FROM sync.synced_table t WHERE t.id >= 100 ORDER BY t.priority, t.id $$;
+COMMENT ON FUNCTION sync.tables() IS 'The application''s synced tables and their options.';
 
 CREATE FUNCTION sync.new_incarnation() RETURNS bigint
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS

@@ -41,7 +41,7 @@ BEGIN
     PERFORM sync.check_column_rule(set_column_rule.path, set_column_rule.rule, base, array_length(parts, 1) = 2, set_column_rule.resolver);
     INSERT INTO sync.column_rule (table_id, path, column_name, member, rule, resolver)
     VALUES (t.id, set_column_rule.path, parts[1], parts[2], set_column_rule.rule, set_column_rule.resolver)
-    ON CONFLICT (table_id, path) DO UPDATE SET rule = excluded.rule, resolver = excluded.resolver;
+    ON CONFLICT ON CONSTRAINT column_rule_pkey DO UPDATE SET rule = excluded.rule, resolver = excluded.resolver;
     PERFORM sync.changed_table(t.id);
 END
 $$;
@@ -68,7 +68,7 @@ BEGIN
     END IF;
     IF resolver IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_proc WHERE oid = resolver AND prorettype = 'jsonb'::regtype AND NOT proretset
-        AND proargtypes::oid[] = ARRAY['jsonb'::regtype, 'jsonb'::regtype, 'jsonb'::regtype]::oid[]) THEN
+        AND oidvectortypes(proargtypes) = 'jsonb, jsonb, jsonb') THEN
         RAISE EXCEPTION 'resolver % has the wrong shape', resolver
             USING ERRCODE = 'invalid_function_definition', HINT = 'It must be a function (local jsonb, server jsonb, base jsonb) RETURNS jsonb.';
     END IF;

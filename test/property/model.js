@@ -1,0 +1,304 @@
+// model.js - the push rules as a small model in memory, written from the contract alone: what a push must answer and leave behind.
+// SPDX-License-Identifier: PostgreSQL
+//
+// A row: { living, data, writes: {column: {version, at, device}}, version, deletion: {version, at, device, team}, image }.
+// Times are microseconds. `table`: see tables.js. A verdict: { status, outcome, code, version, logged, shown } (shown: conflict_data).
+import { canonical, decide, same } from './values.js';
+
+export const CLAMP = 60_000_000;
+
+const success = (outcome, more) => ({ status: 'success', outcome, ...more });
+const conflict = (outcome, more) => ({ status: 'conflict', outcome, ...more });
+const rejected = (code, more) => ({ status: 'error', outcome: 'rejected', code, ...more });
+const LOGGED_ERRORS = ['unique', 'check', 'foreign_key', 'exclusion'];
+
+/** Ends a change with an error; what it did is taken back. */
+class Refused extends Error {
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+export class Model {
+  rows = new Map();
+  ledger = new Map();
+  log = []; // {table, key, kind, outcome, fields}
+
+  /** tables: {name: table}; teams: {user: [teams held]}. */
+  constructor(tables, teams) {
+    this.tables = tables;
+    this.teams = teams;
+  }
+
+  row(table, key) {
+    return this.rows.get(`${table.name}/${key}`);
+  }
+
+  // ---- a push -------------------------------------------------------------------------------------------------
+
+  /** The verdicts; `now` is the server's time of this push. */
+  push({ user, device, atomic = false, changes }, now) {
+    const before = this.#copy();
+    const me = `${user}/${device}`;
+    this.coming = changes.filter((c) => c.operation === 'create').map((c) => c.key);
+    const verdicts = changes.map((change) => this.#change({ ...change, user, me, now }));
+    if (!atomic || verdicts.every((v) => v.status === 'success')) return verdicts;
+    Object.assign(this, before);
+    const first = verdicts.findIndex((v) => v.status !== 'success');
+    return verdicts.map((v, i) => (i === first ? { ...v, logged: undefined, shown: undefined } : { ...rejected('atomic'), orItsOwn: i > first ? v : undefined }));
+  }
+
+  #copy() {
+    return { rows: new Map([...this.rows].map(([id, row]) => [id, structuredClone(row)])), ledger: new Map(this.ledger), log: [...this.log] };
+  }
+
+  #change(change) {
+    const id = change.queue && `${change.me}/${change.queue}`;
+    const { user, me, now, ...asked } = change;
+    const body = canonical(asked);
+    const first = id && this.ledger.get(id);
+    if (first) return first.body === body ? { ...first.verdict, repeat: true } : rejected('queue_id_reused');
+    const verdict = this.#decide(change);
+    if (id && verdict.outcome !== 'retry') this.ledger.set(id, { body, verdict });
+    return verdict;
+  }
+
+  #decide(change) {
+    const table = this.tables[change.table];
+    const before = this.#copy();
+    const at = change.at === undefined ? change.now : Math.min(change.at, change.now + CLAMP);
+    // exact: no clock but the client's has a say in it
+    const c = { ...change, table, at, exact: change.at === at };
+    try {
+      this.#check(c);
+      return this.#onRow(c);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      this.rows = before.rows;
+      this.log = before.log;
+      if (!LOGGED_ERRORS.includes(error.code)) return rejected(error.code);
+      this.#note(c, 'constraint', undefined);
+      return rejected(error.code, { logged: true, shown: true });
+    }
+  }
+
+  #check({ table, data = {}, base = {}, at, now }) {
+    if (!table) throw new Refused('unknown_table');
+    for (const [name, value] of [...Object.entries(data), ...Object.entries(base)]) {
+      const column = table.columns[name];
+      if (!column) throw new Refused('unknown_column');
+      if (column.type === 'int' && value !== null && typeof value !== 'number') throw new Refused('invalid_value');
+    }
+    if (table.window && now - at > table.window) throw new Refused('too_old');
+  }
+
+  #onRow(c) {
+    const row = this.row(c.table, c.key);
+    const holds = (team) => !c.table.scoped || (this.teams[c.user] ?? []).includes(team);
+    // only values of columns that clients write
+    c.data = Object.fromEntries(Object.entries(c.data ?? {}).filter(([name]) => !c.table.columns[name].kept));
+    c.holds = holds;
+    if (row?.living && holds(row.data.team)) return c.operation === 'delete' ? this.#delete(c, row) : this.#update(c, row);
+    if (row?.living || (row?.data && !holds(row.data.team))) throw new Refused(c.operation === 'create' ? 'forbidden' : 'not_found');
+    const known = row?.deletion && holds(row.deletion.team);
+    if (c.operation === 'create') return known ? this.#resurrect(c, row) : this.#insert(c);
+    if (!known) throw new Refused('not_found');
+    return c.operation === 'delete' ? success('noop') : this.#updateDeleted(c, row);
+  }
+
+  // ---- a living row -------------------------------------------------------------------------------------------
+
+  #update(c, row) {
+    const { table, me } = c;
+    const touched = Object.keys(c.data).filter((name) => !same(c.data[name], row.data[name]));
+    if (!touched.length) return success('noop', { version: row.version });
+    // a version that the row never had says nothing; a create claims to know none
+    const knows = c.operation === 'create' || c.local_version > row.version ? undefined : c.local_version;
+    const knewValue = (name) => c.base?.[name] !== undefined && same(c.base[name], row.data[name]);
+    const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || row.writes[name].device === me;
+    const foreignSince = (names) => knows !== undefined && names.some((name) => row.writes[name].device !== me && row.writes[name].version > knows);
+
+    let collided = touched.filter((name) => !isFree(name));
+    const whole = table.rule === 'lww' && !this.#knewRow(c, row, knows);
+    if (whole) collided = touched.filter((name) => !table.columns[name].rule || !isFree(name));
+    if (!collided.length) {
+      this.#write(c, row, Object.fromEntries(touched.map((name) => [name, c.data[name]])));
+      return success(foreignSince(Object.keys(row.writes)) ? 'merged' : 'applied', { version: row.version });
+    }
+
+    const settled = (name) => table.columns[name].rule;
+    if ((table.rule === 'reject' || table.rule === 'manual') && !collided.every(settled)) {
+      const outcome = table.rule === 'manual' ? 'conflict' : 'superseded';
+      this.#note(c, 'edit', table.rule === 'manual' ? 'open' : 'server', collided);
+      return conflict(outcome, { version: row.version, logged: true, shown: true });
+    }
+    const values = {};
+    for (const name of touched) {
+      const column = table.columns[name];
+      const newer = c.at > (whole && !settled(name) ? this.#newest(row).at : row.writes[name].at);
+      const sides = { base: c.base?.[name], server: row.data[name], local: c.data[name], newer };
+      values[name] = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : c.data[name];
+      if (values[name] instanceof Error) throw new Refused(undefined);
+    }
+    return this.#settle(c, row, { values, collided, elsewhere: foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
+  }
+
+  #settle(c, row, { values, collided, elsewhere }) {
+    const written = Object.keys(values).filter((name) => !same(values[name], row.data[name]));
+    const lost = collided.some((name) => !same(values[name], c.data[name]));
+    if (!written.length) {
+      this.#note(c, 'edit', 'server', collided);
+      return conflict('superseded', { version: row.version, logged: true, shown: true });
+    }
+    const allServer = collided.every((name) => same(values[name], row.data[name]));
+    this.#write(c, row, values);
+    this.#note(c, 'edit', !lost ? 'local' : allServer ? 'server' : 'merged', collided);
+    return success(lost || elsewhere ? 'merged' : 'applied', { version: row.version, logged: true, shown: lost });
+  }
+
+  #newest(row) {
+    return Object.values(row.writes).reduce((a, b) => (b.version > a.version ? b : a));
+  }
+
+  #knewRow(c, row, knows) {
+    const listed = Object.entries(c.base ?? {});
+    return knows === row.version || (listed.length > 0 && listed.every(([name, value]) => same(value, row.data[name]))) || this.#newest(row).device === c.me;
+  }
+
+  #delete(c, row) {
+    const { table, me } = c;
+    const foreign = Object.values(row.writes).filter((write) => write.device !== me).map((write) => write.version);
+    const knows = c.local_version > row.version ? undefined : c.local_version;
+    const nothingSaid = c.local_version === undefined && c.base === undefined;
+    const holds = nothingSaid || this.#knewRow(c, row, knows) || Math.max(0, ...foreign) <= knows;
+    if (holds) {
+      this.#remove(c, row);
+      return success('applied', { version: row.version });
+    }
+    const wins = table.delete_rule === 'delete_wins' || (table.delete_rule === 'lww' && c.at > this.#newest(row).at);
+    this.#note(c, 'delete', wins ? 'local' : 'server');
+    if (!wins) return conflict('superseded', { version: row.version, logged: true, shown: true });
+    this.#remove(c, row);
+    return success('applied', { version: row.version, logged: true });
+  }
+
+  // ---- a deleted row, or none -----------------------------------------------------------------------------------
+
+  #resurrect(c, row) {
+    const { deletion } = row;
+    if (c.local_version >= deletion.version || c.at > deletion.at || deletion.device === c.me) return this.#bringBack(c, row, 'applied');
+    this.#note(c, 'delete', 'server');
+    return conflict('superseded', { version: deletion.version, logged: true, shown: true });
+  }
+
+  #updateDeleted(c, row) {
+    const { table } = c;
+    const { deletion } = row;
+    const meantIt = deletion.device === c.me || c.local_version >= deletion.version;
+    const wins = table.delete_rule === 'edit_wins' || (table.delete_rule === 'lww' && c.at > deletion.at);
+    const image = table.deletes === 'soft' ? row.data : table.history ? row.image : undefined;
+    const whole = Object.entries(table.columns).every(([name, column]) => !column.required || (c.data[name] ?? null) !== null);
+    if (meantIt || !wins || !(image || whole)) {
+      this.#note(c, 'delete', 'server');
+      return conflict('superseded', { version: deletion.version, logged: true, shown: true });
+    }
+    this.#note(c, 'delete', 'local');
+    return { ...this.#bringBack(c, row, 'merged', image), logged: true };
+  }
+
+  #bringBack(c, row, outcome, image = {}) {
+    if (c.table.deletes !== 'soft') return this.#insert({ ...c, data: { ...image, ...c.data } }, outcome);
+    row.living = true;
+    const mark = c.table.mark;
+    this.#write(c, row, c.data, mark);
+    row.deletion = undefined;
+    return success(outcome, { version: row.version });
+  }
+
+  #insert(c, outcome = 'applied') {
+    const { table } = c;
+    const old = this.row(table, c.key);
+    const row = { living: true, data: {}, writes: {}, version: old?.deletion?.version ?? 0 };
+    for (const [name, column] of Object.entries(table.columns)) {
+      if (!column.kept) row.data[name] = column.default ?? null;
+    }
+    const fresh = Object.fromEntries(Object.keys(row.data).map((name) => [name, c.data[name] === undefined ? row.data[name] : c.data[name]]));
+    this.rows.set(`${table.name}/${c.key}`, row);
+    this.#write(c, row, fresh, true);
+    return success(outcome, { version: row.version });
+  }
+
+  // ---- writing --------------------------------------------------------------------------------------------------
+
+  /** `every`: true: every column counts as written; a name: the mark does. */
+  #write(c, row, values, every) {
+    const write = { version: row.version + 1, at: c.at, device: c.me ?? null, exact: c.exact };
+    const names = Object.keys(values).filter((name) => every === true || !same(values[name], row.data[name]));
+    for (const name of names) {
+      row.data[name] = values[name];
+      row.writes[name] = write;
+    }
+    if (typeof every === 'string') row.writes[every] = write;
+    row.version++;
+    this.#constraints(c, row, names);
+  }
+
+  #constraints(c, row, names) {
+    const { table } = c;
+    if (c.holds && !c.holds(row.data.team)) throw new Refused('forbidden');
+    for (const [name, column] of Object.entries(table.columns)) {
+      if (!names.includes(name)) continue;
+      const value = row.data[name];
+      if (column.required && value === null) throw new Refused('not_null');
+      if (column.longest && value?.length > column.longest) throw new Refused('check');
+    }
+    for (const [name, column] of Object.entries(table.columns)) {
+      const value = row.data[name];
+      if (!names.includes(name) || value === null) continue;
+      if (column.unique && [...this.rows].some(([id, other]) => id.startsWith(`${table.name}/`) && other !== row && other.data?.[name] === value)) throw new Refused('unique');
+      if (column.references && !this.row(this.tables[column.references], value)?.living && !(column.deferred && this.coming?.includes(value))) throw new Refused('foreign_key');
+    }
+  }
+
+  #remove(c, row) {
+    row.living = false;
+    row.version++;
+    row.deletion = { version: row.version, at: c.at, device: c.me ?? null, exact: c.exact, team: row.data.team };
+    if (c.table.deletes === 'soft') {
+      row.writes[c.table.mark] = row.deletion;
+    } else {
+      row.image = row.data;
+      row.data = undefined;
+    }
+  }
+
+  #note(c, kind, outcome, fields) {
+    this.log.push({ table: c.table.name, key: c.key, kind, outcome, fields });
+  }
+
+  // ---- plain SQL --------------------------------------------------------------------------------------------------
+
+  /** `at`: the server's time of the write. False if it found nothing to do. */
+  sql({ operation, table: name, key, data }, at) {
+    const table = this.tables[name];
+    const row = this.row(table, key);
+    const c = { table, key, data, at, exact: true };
+    if (operation === 'insert') {
+      if (row?.data) return false;
+      this.#insert(c);
+    } else if (operation === 'update') {
+      if (!row?.data || Object.entries(data).every(([column, value]) => same(value, row.data[column]))) return false;
+      this.#write(c, row, data);
+    } else if (operation === 'delete') {
+      if (!row?.living) return false;
+      this.#remove(c, row);
+    } else if (operation === 'restore') {
+      if (table.deletes !== 'soft' || !row?.data || row.living) return false;
+      row.living = true;
+      this.#write(c, row, {}, table.mark);
+      row.deletion = undefined;
+    }
+    return true;
+  }
+}

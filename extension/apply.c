@@ -1,7 +1,5 @@
 /*
- * apply.c - one pushed change meets the row: base check, last-write-wins, and the write under the caller's rights.
- *
- * Every write runs as the caller.
+ * apply.c - one pushed change meets the row: what is there, what is decided, and the write under the caller's rights.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -11,96 +9,14 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-static char *
-latest_key(const Change *change)
+/* Sets the stamp that the row about to be written gets: the client's edit time and device instead of "by SQL, now". */
+void
+apply_stamp(Push *push, const Change *change)
 {
-	return psprintf("%d:%s", change->table->id, change->entity_id);
-}
-
-/* Did an earlier change of this batch make the row what it is, on the version its device knew? */
-static bool
-follows_own_change(Push *push, const Change *change, int64 version)
-{
-	TextEntry  *entry;
-	char	   *key = latest_key(change);
-
-	if (strlen(key) >= TEXT_KEY_MAX)
-		return false;
-	entry = hash_search(push->latest, key, HASH_FIND, NULL);
-	return entry && push->changes[entry->index].is_chained && push->changes[entry->index].server_version == version;
-}
-
-static void
-remember_own_change(Push *push, Change *change)
-{
-	TextEntry  *entry;
-	char	   *key = latest_key(change);
-
-	change->is_chained = true;
-	if (strlen(key) < TEXT_KEY_MAX)
-	{
-		entry = hash_search(push->latest, key, HASH_ENTER, NULL);
-		entry->index = change->index;
-	}
-}
-
-/* Was everything after the version it knew written by the device itself? */
-static bool
-is_own_since(const Push *push, const Change *change, const Row *row)
-{
-	SyncWrite	write;
-
-	sync_clock_newest(change->table, row->tuple, row->desc, &write);
-	return write.device == push->device_hash;
-}
-
-static bool
-base_holds(Push *push, const Change *change, const Row *row)
-{
-	int			n;
-	Field	   *fields;
-	int64		version = row_version(change->table, row);
-
-	if (follows_own_change(push, change, version))
-		return true;
-	/* Who creates a row knew none: its version would only match by chance. */
-	if (change->operation != OP_CREATE && change->local_version >= 0 &&
-		(change->local_version == version || (change->local_version < version && is_own_since(push, change, row))))
-		return true;
-	if (change->base == NULL)
-		return false;
-	fields = value_read_fields(push, change->table, change->base, &n);
-	return n > 0 && value_all_equal(change->table, fields, n, row);
-}
-
-/*
- * Does the client's edit come after the row's last? The stored time is the client's of that write, so the outcome does not depend on
- * which arrived first; a write by SQL counts with the server's time. At the same instant the server's copy wins, but a device's own
- * later change follows its earlier one.
- */
-static bool
-is_later(Push *push, const Change *change, const Row *row)
-{
-	SyncWrite	write;
-
-	sync_clock_newest(change->table, row->tuple, row->desc, &write);
-	return change->edited_at > write.edited_at ||
-		(change->edited_at == write.edited_at && write.device == push->device_hash);
-}
-
-/* ---- writing ---- */
-
-/* Runs one INSERT, UPDATE or DELETE as the caller, stamped with the client's edit time; returns the rows it touched. */
-static uint64
-write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, Datum *values, const char *nulls)
-{
-	uint64		touched;
-
 	push->stamp.relid = change->table->relid;
 	push->stamp.write.edited_at = change->edited_at;
 	push->stamp.write.device = push->device_hash;
@@ -108,77 +24,26 @@ write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, 
 	push->stamp.soft_deletes = 0;
 	push->stamp.entity_id = NULL;
 	sync_push_stamp = &push->stamp;
+}
+
+/* Runs one INSERT, UPDATE or DELETE as the caller; returns the rows it touched. */
+static uint64
+write_row(Push *push, const Change *change, const char *sql, int n, Oid *types, Datum *values, const char *nulls)
+{
+	uint64		touched;
+
+	apply_stamp(push, change);
 	SPI_execute_plan(push_plan(push, sql, n, types), values, nulls, false, 0);
 	touched = SPI_processed;
 	sync_push_stamp = NULL;
 	return touched + push->stamp.soft_deletes;
 }
 
-/* A policy kept the row from being touched: an error, so that a conflict logged on the way goes too. */
+/* A policy kept the row from being touched: an error, so that what was done on the way goes too. */
 static void pg_attribute_noreturn()
 raise_not_found(void)
 {
 	ereport(ERROR, (errcode(SYNC_ERR_NOT_FOUND), errmsg("no such row")));
-}
-
-static const SyncColumn *
-column_at(const SyncTable *table, AttrNumber attnum)
-{
-	int			i;
-
-	for (i = 0; i < table->ncolumns; i++)
-		if (table->columns[i].attnum == attnum)
-			return &table->columns[i];
-	return NULL;
-}
-
-/* The key of the row a foreign key points to; false when it has a NULL, or does not point to a primary key. */
-static bool
-referenced_key(const SyncTable *table, const SyncTable *other, const ForeignKeyCacheInfo *fk, const Row *row, Datum *keys)
-{
-	int			k;
-	int			i;
-
-	for (k = 0; k < other->nkeys; k++)
-	{
-		bool		isnull = true;
-
-		for (i = 0; i < fk->nkeys; i++)
-			if (fk->confkey[i] == other->columns[other->keys[k]].attnum && column_at(table, fk->conkey[i]) &&
-				column_at(table, fk->conkey[i])->type == other->columns[other->keys[k]].type)
-				keys[k] = heap_getattr(row->tuple, fk->conkey[i], row->desc, &isnull);
-		if (isnull)
-			return false;
-	}
-	return true;
-}
-
-/* A reference to a row that the caller cannot see is answered like one to a row that is not there. */
-static void
-check_references(Push *push, const SyncTable *table, const Row *row)
-{
-	Relation	relation = table_open(table->relid, AccessShareLock);
-	List	   *fkeys = copyObject(RelationGetFKeyList(relation));
-	ListCell   *lc;
-
-	table_close(relation, AccessShareLock);
-	foreach(lc, fkeys)
-	{
-		ForeignKeyCacheInfo *fk = lfirst(lc);
-		SyncTable  *other = sync_table_by_relid(fk->confrelid, true);
-		Datum		keys[INDEX_MAX_KEYS];
-		Row			target;
-
-		if (other == NULL || (other->scope_column == NULL && !other->has_policies) || !referenced_key(table, other, fk, row, keys))
-			continue;
-		target = row_read(push, other, keys, "");
-		if (target.tuple == NULL || (row_in_held_scope(push, other, &target) && row_may_see(push, other, keys)))
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
-				 errmsg("insert or update on table \"%s\" violates foreign key constraint \"%s\"", get_rel_name(table->relid),
-						get_constraint_name(fk->conoid))));
-	}
 }
 
 /* What the row has become, for the answer; also where its new scope is checked. */
@@ -186,9 +51,6 @@ static void
 report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
 {
 	Row			row = row_read(push, change->table, keys, "");
-	Bitmapset  *readable;
-	StringInfoData data;
-	bool		all;
 
 	if (row.tuple == NULL)
 	{
@@ -200,82 +62,94 @@ report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the row's scope value is not held by the caller")));
-	check_references(push, change->table, &row);
+	reference_check(push, change->table, &row);
 	verdict_success(change, outcome, row_version(change->table, &row));
-	readable = sync_readable_columns(change->table, &all);
-	if (readable == NULL || !row_may_see(push, change->table, keys))
-		return;
-	initStringInfo(&data);
-	sync_render_data(&data, change->table, row.tuple, row.desc, readable);
-	change->data_now = data.data;
+	if (row_may_see(push, change->table, keys))
+		verdict_row(push, change, &row);
+}
+
+typedef struct Statement
+{
+	StringInfoData sql;
+	int			n;
+	Oid		   *types;
+	Datum	   *values;
+	char	   *nulls;
+} Statement;
+
+static void
+begin_statement(Statement *s, int room)
+{
+	initStringInfo(&s->sql);
+	s->n = 0;
+	s->types = palloc(sizeof(Oid) * Max(room, 1));
+	s->values = palloc(sizeof(Datum) * Max(room, 1));
+	s->nulls = palloc(room + 1);
+}
+
+static int
+add_param(Statement *s, const SyncTable *table, const Field *field)
+{
+	s->types[s->n] = table->columns[field->column].type;
+	s->values[s->n] = field->value;
+	s->nulls[s->n] = field->isnull ? 'n' : ' ';
+	return ++s->n;
 }
 
 static void
-insert_row(Push *push, Change *change, Field *fields, int n)
+add_key(Statement *s, const SyncTable *table, const Datum *keys)
+{
+	appendStringInfoString(&s->sql, " WHERE ");
+	sync_put_key(&s->sql, table, s->n + 1, s->types + s->n);
+	memcpy(s->values + s->n, keys, sizeof(Datum) * table->nkeys);
+	memset(s->nulls + s->n, ' ', table->nkeys);
+	s->n += table->nkeys;
+}
+
+static void
+insert_row(Push *push, Change *change, const Field *fields, int n)
 {
 	const SyncTable *table = change->table;
-	StringInfoData sql;
-	Oid		   *types = palloc(sizeof(Oid) * Max(n, 1));
-	Datum	   *values = palloc(sizeof(Datum) * Max(n, 1));
-	char	   *nulls = palloc(n + 1);
+	Statement	s;
 	Datum		keys[INDEX_MAX_KEYS];
 	int			i;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s ", table->sql_name);
+	begin_statement(&s, n);
+	appendStringInfo(&s.sql, "INSERT INTO %s ", table->sql_name);
 	for (i = 0; i < n; i++)
-	{
-		appendStringInfo(&sql, "%s%s", i ? ", " : "(", quote_identifier(table->columns[fields[i].column].name));
-		types[i] = table->columns[fields[i].column].type;
-		values[i] = fields[i].value;
-		nulls[i] = fields[i].isnull ? 'n' : ' ';
-	}
-	appendStringInfoString(&sql, n ? ") VALUES " : "DEFAULT VALUES");
+		appendStringInfo(&s.sql, "%s%s", i ? ", " : "(", quote_identifier(table->columns[fields[i].column].name));
+	appendStringInfoString(&s.sql, n ? ") VALUES " : "DEFAULT VALUES");
 	for (i = 0; i < n; i++)
-		appendStringInfo(&sql, "%s$%d", i ? ", " : "(", i + 1);
+		appendStringInfo(&s.sql, "%s$%d", i ? ", " : "(", add_param(&s, table, &fields[i]));
 	if (n)
-		appendStringInfoChar(&sql, ')');
-	if (write_row(push, change, sql.data, n, types, values, nulls) == 0 || push->stamp.entity_id == NULL)
+		appendStringInfoChar(&s.sql, ')');
+	if (write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) == 0 || push->stamp.entity_id == NULL)
 	{
-		verdict_error(change, "rejected", "the database did not keep the row", "A trigger of the table turned the insert away.");
+		verdict_error(push, change, "rejected", "the database did not keep the row", "A trigger of the table turned the insert away.");
 		return;
 	}
 	change->entity_id = MemoryContextStrdup(push->context, push->stamp.entity_id);
 	if (!sync_parse_entity_id(table, change->entity_id, keys))
 		elog(ERROR, "unexpected key \"%s\"", change->entity_id);
 	report_row(push, change, keys, "applied");
-	if (change->status && strcmp(change->status, "success") == 0)
-		remember_own_change(push, change);
 }
 
 static void
-update_row(Push *push, Change *change, const Datum *keys, Field *fields, int n, bool is_based)
+update_row(Push *push, Change *change, const Datum *keys, const Field *fields, int n, const char *outcome)
 {
 	const SyncTable *table = change->table;
-	StringInfoData sql;
-	Oid		   *types = palloc(sizeof(Oid) * (n + table->nkeys));
-	Datum	   *values = palloc(sizeof(Datum) * (n + table->nkeys));
-	char	   *nulls = palloc(n + table->nkeys);
+	Statement	s;
 	int			i;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s t SET ", table->sql_name);
+	begin_statement(&s, n + table->nkeys);
+	appendStringInfo(&s.sql, "UPDATE %s t SET ", table->sql_name);
 	for (i = 0; i < n; i++)
-	{
-		appendStringInfo(&sql, "%s%s = $%d", i ? ", " : "", quote_identifier(table->columns[fields[i].column].name), i + 1);
-		types[i] = table->columns[fields[i].column].type;
-		values[i] = fields[i].value;
-		nulls[i] = fields[i].isnull ? 'n' : ' ';
-	}
-	appendStringInfoString(&sql, " WHERE ");
-	sync_put_key(&sql, table, n + 1, types + n);
-	memcpy(values + n, keys, sizeof(Datum) * table->nkeys);
-	memset(nulls + n, ' ', table->nkeys);
-	if (write_row(push, change, sql.data, n + table->nkeys, types, values, nulls) == 0)
+		appendStringInfo(&s.sql, "%s%s = $%d", i ? ", " : "", quote_identifier(table->columns[fields[i].column].name),
+						 add_param(&s, table, &fields[i]));
+	add_key(&s, table, keys);
+	if (write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) == 0)
 		raise_not_found();
-	report_row(push, change, keys, "applied");
-	if (is_based)
-		remember_own_change(push, change);
+	report_row(push, change, keys, outcome);
 }
 
 /* Does data give a key column another value than entity_id does? */
@@ -287,16 +161,8 @@ names_other_key(const SyncTable *table, const Datum *keys, const Field *fields, 
 
 	for (k = 0; k < table->nkeys; k++)
 		for (i = 0; i < n; i++)
-		{
-			int16		len;
-			bool		byval;
-
-			if (fields[i].column != table->keys[k])
-				continue;
-			get_typlenbyval(table->columns[table->keys[k]].type, &len, &byval);
-			if (fields[i].isnull || !datum_image_eq(fields[i].value, keys[k], byval, len))
+			if (fields[i].column == table->keys[k] && !value_equals(&table->columns[table->keys[k]], &fields[i], keys[k], false))
 				return true;
-		}
 	return false;
 }
 
@@ -320,27 +186,212 @@ complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n)
 	}
 }
 
-/* A change meets a living, visible row. */
+/* ---- a living row ---- */
+
 static void
-merge_into(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n)
+meet_row(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n)
 {
-	bool		is_based;
+	Merge		merge = decide_update(push, change, row, fields, n);
 
-	if (n == 0 || value_all_equal(change->table, fields, n, row))
-	{
+	if (merge.decision == DECIDE_NOOP)
 		report_row(push, change, keys, "noop");
-		return;
-	}
-	is_based = base_holds(push, change, row);
-	if (!is_based)
+	else if (merge.decision == DECIDE_LOSE)
+		verdict_conflict(change, merge.outcome, row_version(change->table, row));
+	else
 	{
-		bool		is_won = is_later(push, change, row);
+		update_row(push, change, keys, merge.writes, merge.nwrites, merge.outcome);
+		change->shows_conflict = merge.lost;
+	}
+}
 
-		verdict_conflict(push, change, "edit", is_won, row->tuple, row->desc, row_version(change->table, row));
-		if (!is_won)
+/* ---- a deleted row ---- */
+
+/* The device knew of the deletion, or made it itself: only a create or sync.restore() brings the row back. */
+static bool
+is_known_deletion(const Push *push, const Change *change, const Deletion *deletion)
+{
+	return change->local_version >= deletion->version || (deletion->device != 0 && deletion->device == push->device_hash);
+}
+
+static void
+lose_to_deletion(Push *push, Change *change, const Deletion *deletion, const char *rule)
+{
+	conflict_record(push, change, "delete", "server", rule, NULL, NULL, deletion->version);
+	verdict_conflict(change, "superseded", deletion->version);
+}
+
+static const char *
+delete_rule_name(const SyncTable *table)
+{
+	return table->delete_rule == EDIT_WINS ? "edit_wins" : table->delete_rule == DELETE_LWW ? "lww" : "delete_wins";
+}
+
+/* Takes the mark away as the owner, as deleting set it; the caller's own rights then decide on the update. */
+static void
+unmark_row(Push *push, Change *change, const Datum *keys)
+{
+	const SyncTable *table = change->table;
+	Statement	s;
+	SyncRole	saved;
+
+	begin_statement(&s, table->nkeys);
+	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
+	add_key(&s, table, keys);
+	sync_become(&saved, sync_table_owner(table));
+	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
+	sync_become_back(&saved);
+}
+
+/* Brings a marked row back with the change's values; a caller who may not update it gets nothing. */
+static void
+revive_marked(Push *push, Change *change, const Datum *keys, Field *fields, int n, const char *outcome)
+{
+	const SyncTable *table = change->table;
+	Field		key = {table->keys[0], false, keys[0]};
+	Field	   *writes = palloc(sizeof(Field) * (n + 1));
+	int			nwrites = 0;
+	int			i;
+
+	unmark_row(push, change, keys);
+	for (i = 0; i < n; i++)
+		if (!value_is_server_column(table, fields[i].column))
+			writes[nwrites++] = fields[i];
+	if (nwrites == 0)
+		writes[nwrites++] = key;
+	update_row(push, change, keys, writes, nwrites, outcome);
+}
+
+static bool
+has_field(const Field *fields, int n, int column)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+		if (fields[i].column == column)
+			return true;
+	return false;
+}
+
+/* Does the change itself hold whatever a row of the table must have? */
+static bool
+is_complete(const SyncTable *table, const Field *fields, int n)
+{
+	Relation	relation = table_open(table->relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(relation);
+	bool		complete = true;
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, table->columns[i].attnum - 1);
+
+		if (att->attnotnull && !att->atthasdef && !att->attidentity && !has_field(fields, n, i))
+			complete = false;
+	}
+	table_close(relation, AccessShareLock);
+	return complete;
+}
+
+/* The last image that the history holds of a row; NULL: none. */
+static JsonbContainer *
+last_image(Push *push, const Change *change)
+{
+	static const char sql[] = "SELECT sync.last_image($1, $2)";
+	Oid			types[] = {INT4OID, TEXTOID};
+	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
+	SyncRole	saved;
+	bool		isnull;
+	Datum		image;
+
+	if (!change->table->has_history)
+		return NULL;
+	sync_become_extension(&saved);
+	SPI_execute_plan(push_plan(push, sql, 2, types), values, NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 0)
+		return NULL;
+	image = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? NULL : &DatumGetJsonbPCopy(image)->root;
+}
+
+/* Inserts a deleted row again: its last image with the change's values over it. False when neither says enough. */
+static bool
+revive_gone(Push *push, Change *change, const Datum *keys, Field *fields, int n, const char *outcome)
+{
+	const SyncTable *table = change->table;
+	JsonbContainer *image = last_image(push, change);
+	int			nimage;
+	Field	   *writes = value_read_fields(push, table, image, &nimage);
+	Field	   *all = palloc(sizeof(Field) * (table->ncolumns * 2 + 1));
+	int			nall = n;
+	int			i;
+
+	memcpy(all, fields, sizeof(Field) * n);
+	for (i = 0; i < nimage; i++)
+		if (!has_field(fields, n, writes[i].column))
+			all[nall++] = writes[i];
+	complete_key(table, keys, all, &nall);
+	if (!is_complete(table, all, nall))
+		return false;
+	insert_row(push, change, all, nall);
+	if (change->status && strcmp(change->status, "success") == 0)
+		change->outcome = outcome;
+	return true;
+}
+
+static bool
+revive(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n, const char *outcome)
+{
+	if (row->tuple == NULL)
+		return revive_gone(push, change, keys, fields, n, outcome);
+	revive_marked(push, change, keys, fields, n, outcome);
+	return true;
+}
+
+/* An update comes too late: the table's delete rule says who wins. */
+static void
+meet_deletion(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n, const Deletion *deletion)
+{
+	const SyncTable *table = change->table;
+	bool		is_won = table->delete_rule == EDIT_WINS ||
+		(table->delete_rule == DELETE_LWW && change->edited_at > deletion->edited_at);
+
+	if (is_won && !is_known_deletion(push, change, deletion))
+	{
+		conflict_record(push, change, "delete", "local", delete_rule_name(table), NULL, NULL, deletion->version);
+		if (revive(push, change, row, keys, fields, n, "merged"))
 			return;
 	}
-	update_row(push, change, keys, fields, n, is_based);
+	lose_to_deletion(push, change, deletion, delete_rule_name(table));
+}
+
+/* A create of a key that was deleted brings it back on purpose, unless it was made before the deletion. */
+static void
+create_again(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n, const Deletion *deletion)
+{
+	if (!is_known_deletion(push, change, deletion) && change->edited_at <= deletion->edited_at)
+		lose_to_deletion(push, change, deletion, delete_rule_name(change->table));
+	else if (row->tuple)
+		revive_marked(push, change, keys, fields, n, "applied");
+	else if (!change->restores || !revive_gone(push, change, keys, fields, n, "applied"))
+		insert_row(push, change, fields, n);
+}
+
+/* ---- the three operations ---- */
+
+static bool
+is_met(Push *push, const SyncTable *table, const Row *row, const Datum *keys)
+{
+	return row->tuple && row_in_held_scope(push, table, row) && !row_is_marked(table, row) && row_may_see(push, table, keys);
+}
+
+/* A deletion of the key, unless a living row hides it. */
+static Deletion
+deletion_of(Push *push, const Change *change, const Row *row)
+{
+	if (row->tuple && !row_is_marked(change->table, row))
+		return (Deletion) {0};
+	return row_seen_deletion(push, change);
 }
 
 static void
@@ -350,6 +401,7 @@ apply_create(Push *push, Change *change, const Datum *keys)
 	int			n;
 	Field	   *fields = value_read_fields(push, table, change->data, &n);
 	Row			row;
+	Deletion	deletion;
 
 	if (keys == NULL)
 	{
@@ -358,19 +410,20 @@ apply_create(Push *push, Change *change, const Datum *keys)
 	}
 	if (names_other_key(table, keys, fields, n))
 	{
-		verdict_error(change, "key_mismatch", "data names another key than entity_id", NULL);
+		verdict_error(push, change, "key_mismatch", "data names another key than entity_id", NULL);
 		return;
 	}
 	complete_key(table, keys, fields, &n);
 	row = row_read(push, table, keys, " FOR NO KEY UPDATE");
-	if (row.tuple == NULL)
-		insert_row(push, change, fields, n);
-	else if (!row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys))
-		verdict_forbidden(change);
-	else if (row_is_marked(table, &row))
-		verdict_conflict(push, change, "delete", false, NULL, NULL, row_version(table, &row));
+	deletion = deletion_of(push, change, &row);
+	if (is_met(push, table, &row, keys))
+		meet_row(push, change, &row, keys, fields, n);
+	else if (deletion.version > 0)
+		create_again(push, change, &row, keys, fields, n, &deletion);
+	else if (row.tuple)
+		verdict_forbidden(push, change);
 	else
-		merge_into(push, change, &row, keys, fields, n);
+		insert_row(push, change, fields, n);
 }
 
 static void
@@ -380,39 +433,51 @@ apply_update(Push *push, Change *change, const Datum *keys)
 	int			n;
 	Field	   *fields = value_read_fields(push, table, change->data, &n);
 	Row			row = row_read(push, table, keys, " FOR NO KEY UPDATE");
-	int64		deletion;
+	bool		met = is_met(push, table, &row, keys);
+	Deletion	deletion = met ? (Deletion) {0} : deletion_of(push, change, &row);
 
-	if (row.tuple && row_in_held_scope(push, table, &row) && !row_is_marked(table, &row) && row_may_see(push, table, keys))
-	{
-		if (names_other_key(table, keys, fields, n))
-			verdict_error(change, "key_mismatch", "data names another key than entity_id",
-						  "A key cannot be changed by a push: delete the row and create another.");
-		else
-			merge_into(push, change, &row, keys, fields, n);
-		return;
-	}
-	deletion = row.tuple && !row_is_marked(table, &row) ? 0 : row_seen_deletion(push, change);
-	if (deletion > 0)
-		verdict_conflict(push, change, "delete", false, NULL, NULL, deletion);
+	if (!met && deletion.version == 0)
+		verdict_not_found(push, change);
+	else if (names_other_key(table, keys, fields, n))
+		verdict_error(push, change, "key_mismatch", "data names another key than entity_id",
+					  "A key cannot be changed by a push: delete the row and create another.");
+	else if (met)
+		meet_row(push, change, &row, keys, fields, n);
 	else
-		verdict_not_found(change);
+		meet_deletion(push, change, &row, keys, fields, n, &deletion);
+}
+
+/* Does the deletion run over an edit that its device did not know? Without any word of what it knew, it means the row as it is. */
+static bool
+is_blind(Push *push, const Change *change, const Row *row)
+{
+	return (change->local_version >= 0 || change->base) && !decide_base_holds(push, change, row);
 }
 
 static void
 delete_row(Push *push, Change *change, const Row *row, const Datum *keys)
 {
 	const SyncTable *table = change->table;
-	StringInfoData sql;
-	Oid			types[INDEX_MAX_KEYS];
 	int64		version = row_version(table, row);
+	SyncWrite	newest;
+	bool		is_won = true;
+	Statement	s;
 
-	/* delete_wins: the edit it runs over goes to the log. */
-	if (change->local_version >= 0 && !base_holds(push, change, row))
-		verdict_conflict(push, change, "delete", true, row->tuple, row->desc, version);
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM %s t WHERE ", table->sql_name);
-	sync_put_key(&sql, table, 1, types);
-	if (write_row(push, change, sql.data, table->nkeys, types, unconstify(Datum *, keys), NULL) == 0)
+	if (is_blind(push, change, row))
+	{
+		sync_clock_newest(table, row->tuple, row->desc, &newest);
+		is_won = table->delete_rule == DELETE_WINS || (table->delete_rule == DELETE_LWW && change->edited_at > newest.edited_at);
+		conflict_record(push, change, "delete", is_won ? "local" : "server", delete_rule_name(table), NULL, row, version);
+	}
+	if (!is_won)
+	{
+		verdict_conflict(change, "superseded", version);
+		return;
+	}
+	begin_statement(&s, table->nkeys);
+	appendStringInfo(&s.sql, "DELETE FROM %s t", table->sql_name);
+	add_key(&s, table, keys);
+	if (write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) == 0)
 		raise_not_found();
 	verdict_success(change, "applied", version + 1);
 }
@@ -422,18 +487,18 @@ apply_delete(Push *push, Change *change, const Datum *keys)
 {
 	SyncTable  *table = change->table;
 	Row			row = row_read(push, table, keys, " FOR UPDATE");
-	int64		deletion;
+	Deletion	deletion;
 
-	if (row.tuple && row_in_held_scope(push, table, &row) && !row_is_marked(table, &row) && row_may_see(push, table, keys))
+	if (is_met(push, table, &row, keys))
 	{
 		delete_row(push, change, &row, keys);
 		return;
 	}
-	deletion = row.tuple && !row_is_marked(table, &row) ? 0 : row_seen_deletion(push, change);
-	if (deletion > 0)
-		verdict_success(change, "noop", deletion);
+	deletion = deletion_of(push, change, &row);
+	if (deletion.version > 0)
+		verdict_success(change, "noop", deletion.version);
 	else
-		verdict_not_found(change);
+		verdict_not_found(push, change);
 }
 
 /* {"ref": queue_id}: the key that an earlier create of this batch was given. */
@@ -452,19 +517,20 @@ resolve_ref(Push *push, Change *change)
 		strcmp(push->changes[entry->index].status, "success") == 0;
 }
 
-void
-apply_change(Push *push, Change *change)
+static void
+apply_operation(Push *push, Change *change)
 {
 	Datum		keys[INDEX_MAX_KEYS];
 
 	if (!resolve_ref(push, change))
 	{
-		verdict_error(change, "not_found", "no such row", "\"ref\" must name the queue_id of an earlier create of this batch that succeeded.");
+		verdict_error(push, change, "not_found", "no such row",
+					  "\"ref\" must name the queue_id of an earlier create of this batch that succeeded.");
 		return;
 	}
 	if (change->entity_id && !sync_parse_entity_id(change->table, change->entity_id, keys))
 	{
-		verdict_error(change, "invalid_value", "entity_id is no key of this table",
+		verdict_error(push, change, "invalid_value", "entity_id is no key of this table",
 					  "The key's text; for several columns a JSON array of their texts.");
 		return;
 	}
@@ -475,4 +541,14 @@ apply_change(Push *push, Change *change)
 	else
 		apply_delete(push, change, keys);
 	change->result_id = change->entity_id;
+}
+
+void
+apply_change(Push *push, Change *change)
+{
+	MemoryContext before = MemoryContextSwitchTo(push->scratch);
+
+	apply_operation(push, change);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(push->scratch);
 }

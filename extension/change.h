@@ -10,6 +10,7 @@
 
 #include "executor/spi.h"
 #include "utils/hsearch.h"
+#include "utils/resowner.h"
 
 typedef enum Operation
 {
@@ -24,6 +25,20 @@ typedef struct Field
 	Datum		value;
 } Field;
 
+/* What goes to the conflict log when the push is done. */
+typedef struct Conflict
+{
+	char		id[37];
+	const char *kind;			/* edit, delete, constraint, version */
+	const char *outcome;		/* local, server, merged, open */
+	const char *rule;			/* names, comma between */
+	const char *fields;			/* JSON array of names */
+	const char *audience;		/* whom the entry may reach, besides that it must concern them */
+	const char *server_data;	/* JSON of the row as it stood; NULL: none */
+	const char *changed_by;
+	int64		server_version;
+} Conflict;
+
 typedef struct Change
 {
 	/* what was asked */
@@ -32,7 +47,6 @@ typedef struct Change
 	char	   *queue_id;		/* NULL: repeats are told apart by the base check only */
 	int64		body_hash;
 	Operation	operation;
-	char	   *operation_name;
 	char	   *entity_type;
 	char	   *given_id;		/* NULL on create: the key comes from the defaults */
 	char	   *entity_id;		/* given, or found while applying */
@@ -42,29 +56,34 @@ typedef struct Change
 	JsonbContainer *base;
 	int64		local_version;	/* -1: not said */
 	TimestampTz edited_at;
+	bool		restores;		/* a person wants the deleted row back: what the change leaves out comes from its last image */
 	/* the verdict */
 	bool		is_decided;
 	bool		is_repeat;
 	bool		is_stored;		/* in the ledger already */
-	bool		is_chained;		/* applied on the version its device knew, so that its next change follows on */
 	const char *status;
 	const char *outcome;
 	char	   *result_id;		/* entity_id in the answer */
 	int64		server_version; /* 0: none */
 	char	   *data_now;		/* JSON of the row */
-	char	   *conflict_id;
-	char	   *conflict_data;
+	Conflict   *conflict;		/* NULL: none */
+	bool		shows_conflict; /* conflict_data belongs to the answer: something of the change was lost or is open */
 	char	   *stored_answer;	/* from the ledger */
 	const char *error_code;
 	char	   *error_message;
 	char	   *error_hint;
+	char	   *error_extra;	/* further members of "error" as JSON, without braces; NULL: none */
 } Change;
+
+typedef struct Writer Writer;
 
 typedef struct Push
 {
 	const char *user;			/* "" for nobody */
 	char	   *device;
-	uint64		device_hash;
+	uint64		device_hash;	/* of user and device */
+	int64		schema_version; /* -1: not said */
+	int64		schema_current; /* -1: none set */
 	bool		is_atomic;
 	TimestampTz now;
 	int			nchanges;
@@ -72,13 +91,14 @@ typedef struct Push
 	List	   *tables;			/* of SyncListed */
 	List	   *scopes;			/* of SyncScope, read once */
 	List	   *plans;			/* of PushPlan */
-	HTAB	   *latest;			/* entity → index of the last change that wrote it */
 	HTAB	   *by_queue;		/* queue_id → first change with it */
 	SyncPushStamp stamp;
-	MemoryContext context;		/* lives as long as the push */
+	Writer	   *writer;			/* the table rows are written to without a statement each; NULL: none open */
+	MemoryContext context;		/* lives as long as the push: verdicts, scopes, plans */
+	MemoryContext scratch;		/* lives as long as one change is worked on */
 } Push;
 
-/* Entry of the two hash tables of a push; longer keys are left out. */
+/* Entry of the hash table of queue ids. */
 #define TEXT_KEY_MAX 256
 typedef struct TextEntry
 {
@@ -93,8 +113,32 @@ typedef struct Row
 	TupleDesc	desc;
 } Row;
 
+/* A deletion that the caller may know of. */
+typedef struct Deletion
+{
+	int64		version;		/* 0: none */
+	TimestampTz edited_at;
+	uint64		device;
+} Deletion;
+
+/* attempt.c: one that is dropped or undone takes back what was written since it began */
+typedef struct Attempt
+{
+	MemoryContext context;
+	ResourceOwner owner;
+} Attempt;
+extern void attempt_begin(Attempt *attempt);
+extern void attempt_keep(const Attempt *attempt);
+extern void attempt_undo(const Attempt *attempt);
+extern ErrorData *attempt_drop(const Attempt *attempt);	/* in PG_CATCH */
+
 /* value.c: raises the type's own error; columns that the database alone sets are passed over */
 extern Field *value_read_fields(Push *push, const SyncTable *table, JsonbContainer *object, int *n);
+extern Datum value_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull);
+extern Jsonb *value_to_json(const SyncColumn *column, Datum value, bool isnull);	/* NULL for a NULL */
+extern bool value_is_server_column(const SyncTable *table, int column);
+extern bool value_equals(const SyncColumn *column, const Field *field, Datum value, bool isnull);
+extern bool value_equals_row(const SyncTable *table, const Field *field, const Row *row);
 extern bool value_all_equal(const SyncTable *table, const Field *fields, int n, const Row *row);
 
 /* row.c */
@@ -106,12 +150,13 @@ extern bool row_in_held_scope(Push *push, const SyncTable *table, const Row *row
 extern bool row_is_marked(const SyncTable *table, const Row *row);
 extern int64 row_version(const SyncTable *table, const Row *row);
 extern char *row_read_again(Push *push, SyncTable *table, const char *entity_id);	/* row as JSON under today's rights, or NULL */
-extern int64 row_seen_deletion(Push *push, const Change *change);	/* version of a deletion the caller may know of; 0: none */
+extern Deletion row_seen_deletion(Push *push, const Change *change);
 
 /* read_change.c: reads members and privileges; the time apart, because a malformed one raises */
-extern void change_read(const Push *push, Change *change, const JsonbValue *v);
-extern void change_read_timestamp(const Push *push, Change *change);
-extern void change_bad(Change *change, const char *message, const char *hint);
+extern void change_read(Push *push, Change *change, const JsonbValue *v);
+extern void change_read_timestamp(Push *push, Change *change);	/* also where edit windows are checked */
+extern void change_check_data(Push *push, Change *change);	/* each member of data a column that the caller may write */
+extern void change_bad(Push *push, Change *change, const char *message, const char *hint);
 
 /* ledger.c, in the order they are called */
 extern void ledger_index(Push *push);	/* the first change of the batch with each queue_id */
@@ -120,20 +165,66 @@ extern void ledger_set_repeats_aside(Push *push);	/* a queue_id twice in one bat
 extern void ledger_answer_repeats(Push *push);
 extern void ledger_write(Push *push);
 
-/* verdict.c */
+/* verdict.c; what it keeps is allocated in the push's context */
 extern void verdict_clear(Change *change);
 extern void verdict_success(Change *change, const char *outcome, int64 version);
-extern void verdict_error(Change *change, const char *code, const char *message, const char *hint);
-extern void verdict_not_found(Change *change);
-extern void verdict_forbidden(Change *change);
+extern void verdict_error(Push *push, Change *change, const char *code, const char *message, const char *hint);
+extern void verdict_not_found(Push *push, Change *change);
+extern void verdict_forbidden(Push *push, Change *change);
+extern void verdict_row(Push *push, Change *change, const Row *row);	/* "data" of the answer */
+extern void verdict_conflict(Change *change, const char *outcome, int64 version);	/* superseded or conflict; the collision is recorded already */
 extern bool verdict_is_key_taken(const Change *change, const ErrorData *error);
-extern void verdict_from_error(Change *change, const ErrorData *error);
-extern void verdict_conflict(Push *push, Change *change, const char *kind, bool is_won, HeapTuple server, TupleDesc desc,
-							 int64 server_version);
+extern void verdict_from_error(Push *push, Change *change, const ErrorData *error);
 extern void verdict_put(StringInfo out, const Change *change);
 extern void verdict_put_stored(StringInfo out, const Change *change);	/* what the ledger keeps */
 
+/* conflict.c */
+extern void conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, const char *fields,
+							const Row *server, int64 server_version);	/* fields NULL: all of data; server NULL: no row */
+extern void conflict_record_errors(Push *push);	/* final errors of constraints and schema versions */
+extern void conflict_write(Push *push);
+extern void conflict_put(StringInfo out, const Change *change);	/* conflict_data */
+
+/* decide.c: what becomes of a change that meets a living row */
+typedef enum Decision
+{
+	DECIDE_NOOP, DECIDE_WRITE, DECIDE_LOSE
+} Decision;
+
+typedef struct Merge
+{
+	Decision	decision;
+	const char *outcome;		/* applied, merged, superseded, conflict */
+	Field	   *writes;
+	int			nwrites;
+	bool		lost;			/* some of its values were not taken */
+} Merge;
+extern Merge decide_update(Push *push, Change *change, const Row *row, Field *fields, int n);	/* records the collision */
+extern bool decide_base_holds(Push *push, const Change *change, const Row *row);	/* of the row as a whole */
+
+/* merge.c: one column in which both sides wrote */
+typedef enum Winner
+{
+	WINNER_LOCAL, WINNER_SERVER, WINNER_BOTH
+} Winner;
+
+typedef struct Side
+{
+	Datum		value;
+	bool		isnull;
+	bool		is_known;		/* of base: the client said what it knew */
+} Side;
+extern Winner merge_column(Push *push, const SyncTable *table, const SyncColumn *column, const Side *local, const Side *server, const Side *base,
+						   bool local_is_later, Field *result);
+
+/* push.c */
+extern void push_begin(Push *push, const char *device);	/* who, when, and where memory comes from; the caller is inside SPI */
+
 /* apply.c: decides and writes one change; errors of the database are raised */
 extern void apply_change(Push *push, Change *change);
+extern void apply_stamp(Push *push, const Change *change);
+
+/* reference.c */
+extern void reference_check(Push *push, const SyncTable *table, const Row *row);	/* raises */
 
 #endif

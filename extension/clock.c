@@ -330,3 +330,27 @@ sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bit
 	entry->is_rest = false;
 	return write_clock(&clock);
 }
+
+/* The last write of every column at once, indexed like table->columns. */
+SyncWrite *
+sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	Clock		clock = read_clock(table, tuple, desc);
+	SyncWrite  *writes = palloc(sizeof(SyncWrite) * Max(table->ncolumns, 1));
+	SyncWrite	rest;
+	int			i;
+	int			c;
+
+	write_of_row(table, tuple, desc, &rest);
+	for (i = 0; i < clock.n; i++)
+		if (clock.entries[i].is_rest)
+			rest = clock.entries[i].write;
+	for (c = 0; c < table->ncolumns; c++)
+	{
+		writes[c] = rest;
+		for (i = 0; i < clock.n; i++)
+			if (has_column(&clock.entries[i], table->columns[c].name_hash))
+				writes[c] = clock.entries[i].write;
+	}
+	return writes;
+}

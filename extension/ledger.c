@@ -15,7 +15,7 @@ use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, char
 	if (body_hash != change->body_hash)
 	{
 		verdict_clear(change);
-		verdict_error(change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
+		verdict_error(push, change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
 		return;
 	}
 	verdict_clear(change);

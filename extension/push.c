@@ -15,53 +15,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/resowner.h"
+#include "utils/memutils.h"
 
 PG_FUNCTION_INFO_V1(sync_push);
-
-typedef struct Attempt
-{
-	MemoryContext context;
-	ResourceOwner owner;
-} Attempt;
-
-static void
-begin_attempt(Attempt *attempt)
-{
-	attempt->context = CurrentMemoryContext;
-	attempt->owner = CurrentResourceOwner;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(attempt->context);
-}
-
-static void
-keep_attempt(const Attempt *attempt)
-{
-	ReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(attempt->context);
-	CurrentResourceOwner = attempt->owner;
-}
-
-/* Returns the error that ended it, unless that must end the whole request: a cancelled or broken backend. */
-static ErrorData *
-drop_attempt(const Attempt *attempt)
-{
-	ErrorData  *error;
-	int			category;
-
-	MemoryContextSwitchTo(attempt->context);
-	error = CopyErrorData();
-	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_SYSTEM_ERROR || category == ERRCODE_INTERNAL_ERROR)
-		PG_RE_THROW();
-	FlushErrorState();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(attempt->context);
-	CurrentResourceOwner = attempt->owner;
-	sync_push_stamp = NULL;
-	return error;
-}
 
 /* A malformed time raises: it is read in a subtransaction of its own. */
 static void
@@ -69,16 +25,16 @@ read_time_text(Push *push, Change *change)
 {
 	Attempt		attempt;
 
-	begin_attempt(&attempt);
+	attempt_begin(&attempt);
 	PG_TRY();
 	{
 		change_read_timestamp(push, change);
-		keep_attempt(&attempt);
+		attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		drop_attempt(&attempt);
-		change_bad(change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
+		attempt_drop(&attempt);
+		change_bad(push, change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
 	}
 	PG_END_TRY();
 }
@@ -116,7 +72,7 @@ try_range(Push *push, int from, int to, ErrorData **error)
 	volatile int at = from;
 	volatile int failed_at = -1;
 
-	begin_attempt(&attempt);
+	attempt_begin(&attempt);
 	PG_TRY();
 	{
 		set_constraints(true);
@@ -125,11 +81,11 @@ try_range(Push *push, int from, int to, ErrorData **error)
 				apply_change(push, &push->changes[at]);
 		/* Else COMMIT would be the one to raise, for everybody. */
 		set_constraints(false);
-		keep_attempt(&attempt);
+		attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		*error = drop_attempt(&attempt);
+		*error = attempt_drop(&attempt);
 		failed_at = at;
 	}
 	PG_END_TRY();
@@ -166,7 +122,7 @@ apply_range(Push *push, const bool *was_decided, int from, int to)
 		if (verdict_is_key_taken(&push->changes[from], error) && try_range(push, from, to, &error) < 0)
 			return;
 		verdict_clear(&push->changes[from]);
-		verdict_from_error(&push->changes[from], error);
+		verdict_from_error(push, &push->changes[from], error);
 		return;
 	}
 	if (failed_at == to)
@@ -245,7 +201,7 @@ apply_atomic(Push *push, const bool *was_decided)
 
 	if (bad < 0)
 	{
-		begin_attempt(&attempt);
+		attempt_begin(&attempt);
 		PG_TRY();
 		{
 			set_constraints(true);
@@ -255,19 +211,17 @@ apply_atomic(Push *push, const bool *was_decided)
 			set_constraints(false);
 			if (first_failure(push) < 0)
 			{
-				keep_attempt(&attempt);
+				attempt_keep(&attempt);
 				is_kept = true;
 			}
 			else
 			{
-				RollbackAndReleaseCurrentSubTransaction();
-				MemoryContextSwitchTo(attempt.context);
-				CurrentResourceOwner = attempt.owner;
+				attempt_undo(&attempt);
 			}
 		}
 		PG_CATCH();
 		{
-			error = drop_attempt(&attempt);
+			error = attempt_drop(&attempt);
 		}
 		PG_END_TRY();
 		if (is_kept)
@@ -284,18 +238,18 @@ apply_atomic(Push *push, const bool *was_decided)
 		if (error && (i == bad || bad == push->nchanges))
 		{
 			verdict_clear(change);
-			verdict_from_error(change, error);
+			verdict_from_error(push, change, error);
 		}
 		else if (i != bad)
 		{
 			verdict_clear(change);
-			verdict_error(change, "atomic", "another change of this atomic batch failed", NULL);
+			verdict_error(push, change, "atomic", "another change of this atomic batch failed", NULL);
 		}
 		else
 		{
 			/* its log entry went with the rest */
-			change->conflict_id = NULL;
-			change->conflict_data = NULL;
+			change->conflict = NULL;
+			change->shows_conflict = false;
 		}
 	}
 }
@@ -308,8 +262,23 @@ text_table(const char *name)
 	return hash_create(name, 256, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
+/* A client that is too old to be understood is told so before anything is looked at: its queue stays as it is. */
 static void
-read_head(Push *push, Jsonb *request)
+read_schema_version(Push *push, Jsonb *request)
+{
+	int64		oldest;
+
+	push->schema_version = sync_json_int(&request->root, "schema_version", -1, 0, PG_INT32_MAX);
+	sync_schema_versions(&oldest, &push->schema_current);
+	if (push->schema_version >= 0 && push->schema_version < oldest)
+		ereport(ERROR,
+				(errcode(SYNC_ERR_TOO_OLD),
+				 errmsg("schema version " INT64_FORMAT " is no longer served, the oldest is " INT64_FORMAT, push->schema_version, oldest),
+				 errhint("Update the client; what it has queued stays valid.")));
+}
+
+void
+push_begin(Push *push, const char *device)
 {
 	const char *user = sync_user_id();
 
@@ -318,18 +287,26 @@ read_head(Push *push, Jsonb *request)
 				(errcode(SYNC_ERR_NOBODY),
 				 errmsg("the caller has no user"),
 				 errhint("Set request.jwt.claims to claims with a \"sub\", or sync.allow_nobody to on.")));
+	push->user = user ? pstrdup(user) : "";
+	push->device = pstrdup(device);
+	push->device_hash = sync_device_hash(push->user, push->device);
+	push->now = GetCurrentTimestamp();
+	push->context = CurrentMemoryContext;
+	push->scratch = AllocSetContextCreate(CurrentMemoryContext, "one change", ALLOCSET_DEFAULT_SIZES);
+	push->by_queue = text_table("queue ids of this push");
+	push->schema_version = push->schema_current = -1;
+}
+
+static void
+read_head(Push *push, Jsonb *request)
+{
 	if (VARSIZE(request) > SYNC_PUSH_LIMIT)
 		ereport(ERROR,
 				(errcode(SYNC_ERR_TOO_LARGE),
 				 errmsg("a push may hold at most %d MiB", SYNC_PUSH_LIMIT / 1024 / 1024)));
-	push->user = user ? pstrdup(user) : "";
-	push->device = sync_json_string(&request->root, "device_id", true, 256);
-	push->device_hash = sync_hash(push->device, strlen(push->device), 0);
+	push_begin(push, sync_json_string(&request->root, "device_id", true, 256));
+	read_schema_version(push, request);
 	push->is_atomic = sync_json_bool(&request->root, "atomic", false);
-	push->now = GetCurrentTimestamp();
-	push->context = CurrentMemoryContext;
-	push->latest = text_table("rows of this push");
-	push->by_queue = text_table("queue ids of this push");
 }
 
 static void
@@ -419,6 +396,8 @@ run_push(Push *push, Jsonb *request)
 			retry_failed(push, was_decided);
 	}
 	ledger_answer_repeats(push);
+	conflict_record_errors(push);
+	conflict_write(push);
 	ledger_write(push);
 }
 

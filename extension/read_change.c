@@ -14,13 +14,13 @@
 #define QUEUE_ID_MAX 200
 
 void
-change_bad(Change *change, const char *message, const char *hint)
+change_bad(Push *push, Change *change, const char *message, const char *hint)
 {
-	verdict_error(change, "invalid_change", message, hint);
+	verdict_error(push, change, "invalid_change", message, hint);
 }
 
 static char *
-optional_text(Change *change, const char *name, int max)
+optional_text(Push *push, Change *change, const char *name, int max)
 {
 	JsonbValue *v = sync_json_get(change->object, name);
 
@@ -28,14 +28,14 @@ optional_text(Change *change, const char *name, int max)
 		return NULL;
 	if (v->type != jbvString || v->val.string.len == 0 || v->val.string.len > max)
 	{
-		change_bad(change, psprintf("\"%s\" must be a string of 1 to %d bytes", name, max), NULL);
+		change_bad(push, change, psprintf("\"%s\" must be a string of 1 to %d bytes", name, max), NULL);
 		return NULL;
 	}
 	return sync_json_text(v);
 }
 
 static JsonbContainer *
-optional_object(Change *change, const char *name)
+optional_object(Push *push, Change *change, const char *name)
 {
 	JsonbValue *v = sync_json_get(change->object, name);
 
@@ -43,17 +43,17 @@ optional_object(Change *change, const char *name)
 		return NULL;
 	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
 	{
-		change_bad(change, psprintf("\"%s\" must be an object", name), NULL);
+		change_bad(push, change, psprintf("\"%s\" must be an object", name), NULL);
 		return NULL;
 	}
 	return v->val.binary.data;
 }
 
 static void
-read_operation(Change *change)
+read_operation(Push *push, Change *change)
 {
 	static const char *const names[] = {"create", "update", "delete"};
-	char	   *name = optional_text(change, "operation", 16);
+	char	   *name = optional_text(push, change, "operation", 16);
 	int			i;
 
 	for (i = 0; name && i < (int) lengthof(names); i++)
@@ -62,11 +62,11 @@ read_operation(Change *change)
 			change->operation = i;
 			return;
 		}
-	change_bad(change, "\"operation\" must be create, update or delete", NULL);
+	change_bad(push, change, "\"operation\" must be create, update or delete", NULL);
 }
 
 static void
-read_entity_id(Change *change)
+read_entity_id(Push *push, Change *change)
 {
 	JsonbValue *v = sync_json_get(change->object, "entity_id");
 	JsonbValue *ref;
@@ -75,21 +75,21 @@ read_entity_id(Change *change)
 	{
 		ref = sync_json_get(v->val.binary.data, "ref");
 		if (ref == NULL || ref->type != jbvString)
-			change_bad(change, "\"entity_id\" as an object must be {\"ref\": queue_id}", NULL);
+			change_bad(push, change, "\"entity_id\" as an object must be {\"ref\": queue_id}", NULL);
 		else
 			change->ref = sync_json_text(ref);
 	}
 	else if (v && v->type == jbvNumeric)
 		change->given_id = sync_json_text(v);
 	else
-		change->given_id = optional_text(change, "entity_id", 8192);
+		change->given_id = optional_text(push, change, "entity_id", 8192);
 	change->entity_id = change->given_id;
 	if (!change->is_decided && change->given_id == NULL && change->ref == NULL && change->operation != OP_CREATE)
-		change_bad(change, "\"entity_id\" is missing", NULL);
+		change_bad(push, change, "\"entity_id\" is missing", NULL);
 }
 
 static void
-read_local_version(Change *change)
+read_local_version(Push *push, Change *change)
 {
 	JsonbValue *v = sync_json_get(change->object, "local_version");
 	char	   *text = v && (v->type == jbvNumeric || v->type == jbvString) ? sync_json_text(v) : NULL;
@@ -102,7 +102,22 @@ read_local_version(Change *change)
 	if (text)
 		change->local_version = strtoll(text, &end, 10);
 	if (text == NULL || errno || end == text || *end || change->local_version < 0)
-		change_bad(change, "\"local_version\" must be a whole number from 0", NULL);
+		change_bad(push, change, "\"local_version\" must be a whole number from 0", NULL);
+}
+
+/* Offline for too long, for a table that asks for it. */
+static void
+check_edit_window(Push *push, Change *change)
+{
+	const Interval *window = change->table->edit_window;
+	Datum		oldest;
+
+	if (window == NULL || change->is_decided)
+		return;
+	oldest = DirectFunctionCall2(timestamptz_mi_interval, TimestampTzGetDatum(push->now), IntervalPGetDatum(window));
+	if (change->edited_at < DatumGetTimestampTz(oldest))
+		verdict_error(push, change, "too_old", "the change was made too long ago for this table",
+					  "Show the user the row as it is now and let them make the change again.");
 }
 
 /*
@@ -110,7 +125,7 @@ read_local_version(Change *change)
  * back to that; without a time the edit counts as made now.
  */
 void
-change_read_timestamp(const Push *push, Change *change)
+change_read_timestamp(Push *push, Change *change)
 {
 	JsonbValue *v = sync_json_get(change->object, "timestamp");
 
@@ -123,7 +138,7 @@ change_read_timestamp(const Push *push, Change *change)
 
 		if (ms < -62135596800000.0 || ms > 253402300799999.0)
 		{
-			change_bad(change, "\"timestamp\" is out of range", NULL);
+			change_bad(push, change, "\"timestamp\" is out of range", NULL);
 			return;
 		}
 		change->edited_at = (TimestampTz) (ms * 1000.0) - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
@@ -132,12 +147,26 @@ change_read_timestamp(const Push *push, Change *change)
 		change->edited_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(sync_json_text(v)),
 																	ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 	else
-		change_bad(change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
+		change_bad(push, change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
 	change->edited_at = Min(change->edited_at, push->now + SYNC_CLOCK_AHEAD);
+	check_edit_window(push, change);
+}
+
+static bool
+is_older_client(const Push *push)
+{
+	return push->schema_version >= 0 && push->schema_version < push->schema_current;
+}
+
+/* A client of an older schema loses nothing: what it sent is kept in the conflict log. */
+static void
+bad_schema(Push *push, Change *change, const char *message)
+{
+	verdict_error(push, change, "schema_version", message, "The client was made for an older schema: update it. The change is kept in the conflict log.");
 }
 
 static void
-find_table(const Push *push, Change *change)
+find_table(Push *push, Change *change)
 {
 	ListCell   *lc;
 	bool		all;
@@ -149,8 +178,10 @@ find_table(const Push *push, Change *change)
 		if (strcmp(table->entity_type, change->entity_type) == 0 && sync_readable_columns(table, &all))
 			change->table = table;
 	}
-	if (change->table == NULL)
-		verdict_error(change, "unknown_table", psprintf("\"%s\" is no synced table", change->entity_type),
+	if (change->table == NULL && is_older_client(push))
+		bad_schema(push, change, psprintf("\"%s\" is not synced any more", change->entity_type));
+	else if (change->table == NULL)
+		verdict_error(push, change, "unknown_table", psprintf("\"%s\" is no synced table", change->entity_type),
 					  "entity_type is a table's name, with its schema outside public, or the alias given to sync.enable().");
 }
 
@@ -174,8 +205,8 @@ may_write(const SyncTable *table, int column, AclMode mode)
 }
 
 /* Each member of "data" must be a column that the caller may write. */
-static void
-check_data(Change *change)
+void
+change_check_data(Push *push, Change *change)
 {
 	SyncTable  *table = change->table;
 	AclMode		mode = change->operation == OP_CREATE ? ACL_INSERT : ACL_UPDATE;
@@ -191,64 +222,66 @@ check_data(Change *change)
 
 		JsonbIteratorNext(&it, &value, true);
 		if (strncmp(text, "sync_", 5) == 0)
-			verdict_error(change, "server_column", psprintf("column \"%s\" is kept by the server", text), NULL);
+			verdict_error(push, change, "server_column", psprintf("column \"%s\" is kept by the server", text), NULL);
+		else if (column < 0 && is_older_client(push))
+			bad_schema(push, change, psprintf("table \"%s\" has no column \"%s\" any more", change->entity_type, text));
 		else if (column < 0)
-			verdict_error(change, "unknown_column", psprintf("table \"%s\" has no column \"%s\"", change->entity_type, text), NULL);
+			verdict_error(push, change, "unknown_column", psprintf("table \"%s\" has no column \"%s\"", change->entity_type, text), NULL);
 		else if (column == table->deleted_at && value.type != jbvNull)
-			verdict_error(change, "server_column", psprintf("column \"%s\" is kept by the server", text),
+			verdict_error(push, change, "server_column", psprintf("column \"%s\" is kept by the server", text),
 						  "Use operation delete.");
 		else if (!table->columns[column].is_generated && column != table->updated_at && column != table->deleted_at &&
 				 !may_write(table, column, mode))
-			verdict_error(change, "forbidden", psprintf("column \"%s\" may not be written", text), NULL);
+			verdict_error(push, change, "forbidden", psprintf("column \"%s\" may not be written", text), NULL);
 	}
 }
 
 static void
-read_body(Change *change)
+read_body(Push *push, Change *change)
 {
-	change->data = optional_object(change, "data");
-	change->base = change->is_decided ? NULL : optional_object(change, "base");
+	change->data = optional_object(push, change, "data");
+	change->base = change->is_decided ? NULL : optional_object(push, change, "base");
 	if (change->is_decided)
 		return;
 	if (change->data == NULL && change->operation != OP_DELETE)
-		change_bad(change, "\"data\" is missing", NULL);
+		change_bad(push, change, "\"data\" is missing", NULL);
 	else if (change->operation == OP_DELETE)
 	{
 		change->data = NULL;
 		if (pg_class_aclcheck(change->table->relid, GetUserId(), ACL_DELETE) != ACLCHECK_OK)
-			verdict_error(change, "forbidden", "rows of this table may not be deleted", NULL);
+			verdict_error(push, change, "forbidden", "rows of this table may not be deleted", NULL);
 	}
 	else
-		check_data(change);
+		change_check_data(push, change);
 }
 
 void
-change_read(const Push *push, Change *change, const JsonbValue *v)
+change_read(Push *push, Change *change, const JsonbValue *v)
 {
 	if (v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
 	{
-		change_bad(change, "a change must be an object", NULL);
+		change_bad(push, change, "a change must be an object", NULL);
 		return;
 	}
 	change->object = v->val.binary.data;
 	change->body_hash = (int64) sync_hash((char *) v->val.binary.data, v->val.binary.len, 0);
-	change->queue_id = optional_text(change, "queue_id", QUEUE_ID_MAX);
+	change->queue_id = optional_text(push, change, "queue_id", QUEUE_ID_MAX);
 	if (!change->is_decided && v->val.binary.len > SYNC_ROW_LIMIT)
-		verdict_error(change, "too_large", psprintf("a change may hold at most %d bytes", SYNC_ROW_LIMIT),
+		verdict_error(push, change, "too_large", psprintf("a change may hold at most %d bytes", SYNC_ROW_LIMIT),
 					  "Keep media elsewhere and sync a reference.");
 	if (!change->is_decided)
-		read_operation(change);
+		read_operation(push, change);
 	if (!change->is_decided)
-		change->entity_type = optional_text(change, "entity_type", 256);
+		change->entity_type = optional_text(push, change, "entity_type", 256);
 	if (!change->is_decided && change->entity_type == NULL)
-		change_bad(change, "\"entity_type\" is missing", NULL);
+		change_bad(push, change, "\"entity_type\" is missing", NULL);
 	if (!change->is_decided)
 		find_table(push, change);
 	if (!change->is_decided)
-		read_entity_id(change);
+		read_entity_id(push, change);
 	if (!change->is_decided)
-		read_local_version(change);
+		read_local_version(push, change);
 	if (!change->is_decided)
-		read_body(change);
+		read_body(push, change);
 }
 

@@ -125,29 +125,34 @@ row_version(const SyncTable *table, const Row *row)
 	return DatumGetInt64(heap_getattr(row->tuple, table->version_att, row->desc, &isnull));
 }
 
-/* The version of a deletion that the caller may know of; 0: none. */
-int64
+/* The last deletion of a key, if the caller may know of it. A deletion by SQL counts with the server's time. */
+Deletion
 row_seen_deletion(Push *push, const Change *change)
 {
 	static const char sql[] =
-		"SELECT version, scope_value FROM sync.tombstone WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 "
-		"ORDER BY version DESC LIMIT 1";
+		"SELECT version, scope_value, COALESCE(edited_at, at), COALESCE(device, 0) FROM sync.tombstone "
+		"WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 ORDER BY version DESC LIMIT 1";
 	Oid			types[] = {INT4OID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
 	SyncRole	saved;
-	int64		version;
-	char	   *scope;
+	Deletion	deletion = {0};
+	HeapTuple	tuple;
+	TupleDesc	desc;
+	bool		isnull;
 
 	sync_become_extension(&saved);
 	SPI_execute_plan(push_plan(push, sql, 2, types), values, NULL, false, 1);
 	sync_become_back(&saved);
 	if (SPI_processed == 0)
-		return 0;
-	version = strtoll(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
-	scope = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
-	if (change->table->scope_column && !sync_scope_has(row_scope_held(push, change->table), scope))
-		return 0;
-	return version;
+		return deletion;
+	tuple = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	if (change->table->scope_column && !sync_scope_has(row_scope_held(push, change->table), SPI_getvalue(tuple, desc, 2)))
+		return deletion;
+	deletion.version = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
+	deletion.edited_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
+	deletion.device = (uint64) DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
+	return deletion;
 }
 
 char *

@@ -110,6 +110,15 @@ sync_hash(const char *data, int len, uint64 seed)
 	return hash_bytes_extended((const unsigned char *) data, len, seed);
 }
 
+/* A device is one user's: what another user of the same device wrote is somebody else's. user NULL: nobody. Never 0. */
+uint64
+sync_device_hash(const char *user, const char *device)
+{
+	uint64		hash = sync_hash(device, strlen(device), user ? sync_hash(user, strlen(user), 0) : 0);
+
+	return hash ? hash : 1;
+}
+
 static bool
 is_volatile_claim(const char *name, int len)
 {

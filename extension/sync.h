@@ -25,6 +25,9 @@
 #define SYNC_ERR_FORBIDDEN		MAKE_SQLSTATE('S','Y','4','0','3')
 #define SYNC_ERR_NOT_FOUND		MAKE_SQLSTATE('S','Y','4','0','4')	/* of one change: undoes what it logged */
 #define SYNC_ERR_WRONG_STATE	MAKE_SQLSTATE('S','Y','4','0','9')
+#define SYNC_ERR_TOO_OLD		MAKE_SQLSTATE('S','Y','4','2','6')
+#define SYNC_ERR_TOO_MANY		MAKE_SQLSTATE('S','Y','4','2','9')
+#define SYNC_ERR_UNPROCESSABLE	MAKE_SQLSTATE('S','Y','4','2','2')
 #define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
 
 /* Limits, by name. */
@@ -115,6 +118,7 @@ extern bool sync_test_skip_flush;
 extern bool sync_allow_nobody;
 extern const char *sync_user_id(void);	/* claim sub; NULL for nobody. Valid until the claims change. */
 extern uint64 sync_identity_hash(void);
+extern uint64 sync_device_hash(const char *user, const char *device);
 extern uint64 sync_hash(const char *data, int len, uint64 seed);
 
 typedef struct SyncRole
@@ -138,6 +142,9 @@ extern bool sync_is_marked(const SyncTable *table, HeapTuple tuple, TupleDesc de
 extern Oid	sync_table_owner(const SyncTable *table);
 extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
 extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */
+
+/* What sync.set_schema_version() says; -1: nothing. The caller is inside SPI. */
+extern void sync_schema_versions(int64 *oldest, int64 *current);
 
 /* One row of the registry, as pull, push and the feed list them (by priority and id). */
 typedef struct SyncListed
@@ -242,6 +249,7 @@ typedef struct SyncWrite
 	uint64		queue;
 } SyncWrite;
 extern void sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out);	/* of one column */
+extern SyncWrite *sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of each, indexed like table->columns */
 extern Datum sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write,
 							 bool *isnull);	/* old or changed NULL: every column is written */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */

@@ -570,3 +570,24 @@ sync_readable_columns(const SyncTable *table, bool *all)
 		return NULL;
 	return readable;
 }
+
+void
+sync_schema_versions(int64 *oldest, int64 *current)
+{
+	SyncRole	saved;
+	bool		no_oldest = true;
+	bool		no_current = true;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT schema_oldest, schema_current FROM sync.instance", true, 1);
+	sync_become_back(&saved);
+	*oldest = *current = -1;
+	if (SPI_processed != 1)
+		return;
+	*oldest = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &no_oldest));
+	*current = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &no_current));
+	if (no_oldest)
+		*oldest = -1;
+	if (no_current)
+		*current = -1;
+}

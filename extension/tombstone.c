@@ -89,12 +89,12 @@ void
 sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
 {
 	static const char sql[] =
-		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, edited_at, device) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID};
-	Datum		values[8];
-	char		nulls[] = "        ";
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID};
+	Datum		values[10] = {0};
+	char		nulls[] = "        nn";
 	const char *user = sync_user_id();
 	bool		isnull = true;
 	Datum		scope = 0;
@@ -112,6 +112,12 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	values[6] = TimestampTzGetDatum(GetCurrentTimestamp());
 	nulls[7] = user && !table->is_anonymous ? ' ' : 'n';
 	values[7] = nulls[7] == ' ' ? CStringGetTextDatum(user) : (Datum) 0;
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
+	{
+		nulls[8] = nulls[9] = ' ';
+		values[8] = TimestampTzGetDatum(sync_push_stamp->write.edited_at);
+		values[9] = Int64GetDatum((int64) sync_push_stamp->write.device);
+	}
 
 	SPI_connect();
 	sync_become_extension(&saved);

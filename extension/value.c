@@ -76,7 +76,7 @@ nested_from_json(Push *push, const SyncTable *table, const SyncColumn *column, J
 }
 
 /* A JSON value as the column's type reads it; raises the type's own error. */
-static Datum
+Datum
 value_from_json(Push *push, const SyncTable *table, const SyncColumn *column, JsonbValue *v, bool *isnull)
 {
 	char	   *text;
@@ -97,10 +97,33 @@ value_from_json(Push *push, const SyncTable *table, const SyncColumn *column, Js
 }
 
 /* Columns that the database alone sets: clients may send them back with a row, and they are passed over. */
-static bool
-is_server_column(const SyncTable *table, int column)
+bool
+value_is_server_column(const SyncTable *table, int column)
 {
 	return table->columns[column].is_generated || column == table->updated_at || column == table->deleted_at;
+}
+
+/* {"ref": queue_id} in place of a value: the key that an earlier create of this batch was given. NULL: no reference. */
+static char *
+referenced_id(Push *push, const SyncColumn *column, JsonbValue *v)
+{
+	JsonbValue *ref;
+	TextEntry  *entry;
+	const Change *created;
+
+	if (v->type != jbvBinary || column->kind == 'j' || column->kind == 'x' || !JsonContainerIsObject(v->val.binary.data))
+		return NULL;
+	ref = sync_json_get(v->val.binary.data, "ref");
+	if (ref == NULL || ref->type != jbvString || JsonContainerSize(v->val.binary.data) != 1)
+		return NULL;
+	entry = hash_search(push->by_queue, sync_json_text(ref), HASH_FIND, NULL);
+	created = entry ? &push->changes[entry->index] : NULL;
+	if (created == NULL || created->entity_id == NULL || created->status == NULL || strcmp(created->status, "success") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FOREIGN_KEY_VIOLATION),
+				 errmsg("column \"%s\" refers to no row of this batch", column->name),
+				 errhint("\"ref\" must name the queue_id of an earlier create of this batch that succeeded.")));
+	return created->result_id ? created->result_id : created->entity_id;
 }
 
 /* Reads "data" or "base" as fields in column order. Names were checked when the request was read. */
@@ -114,32 +137,54 @@ value_read_fields(Push *push, const SyncTable *table, JsonbContainer *object, in
 	for (i = 0; object && i < table->ncolumns; i++)
 	{
 		JsonbValue *v;
+		char	   *id;
 
-		if (is_server_column(table, i))
+		if (value_is_server_column(table, i))
 			continue;
 		v = sync_json_get(object, table->columns[i].name);
 		if (v == NULL)
 			continue;
 		fields[*n].column = i;
-		fields[*n].value = value_from_json(push, table, &table->columns[i], v, &fields[*n].isnull);
+		id = referenced_id(push, &table->columns[i], v);
+		fields[*n].isnull = false;
+		if (id)
+			fields[*n].value = sync_parse_text(&table->columns[i], id);
+		else
+			fields[*n].value = value_from_json(push, table, &table->columns[i], v, &fields[*n].isnull);
 		(*n)++;
 	}
 	return fields;
 }
 
-static bool
-is_equal(const SyncTable *table, const Field *field, const Row *row)
+/* As the one rendering shows it. */
+Jsonb *
+value_to_json(const SyncColumn *column, Datum value, bool isnull)
+{
+	StringInfoData text;
+
+	if (isnull)
+		return NULL;
+	initStringInfo(&text);
+	sync_render_value(&text, column, value);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text.data)));
+}
+
+bool
+value_equals(const SyncColumn *column, const Field *field, Datum value, bool isnull)
+{
+	if (isnull || field->isnull)
+		return isnull && field->isnull;
+	return datum_image_eq(value, field->value, column->byval, column->len);
+}
+
+bool
+value_equals_row(const SyncTable *table, const Field *field, const Row *row)
 {
 	const SyncColumn *column = &table->columns[field->column];
 	bool		isnull;
 	Datum		value = heap_getattr(row->tuple, column->attnum, row->desc, &isnull);
-	int16		len;
-	bool		byval;
 
-	if (isnull || field->isnull)
-		return isnull && field->isnull;
-	get_typlenbyval(column->type, &len, &byval);
-	return datum_image_eq(value, field->value, byval, len);
+	return value_equals(column, field, value, isnull);
 }
 
 bool
@@ -148,8 +193,7 @@ value_all_equal(const SyncTable *table, const Field *fields, int n, const Row *r
 	int			i;
 
 	for (i = 0; i < n; i++)
-		if (!is_equal(table, &fields[i], row))
+		if (!value_equals_row(table, &fields[i], row))
 			return false;
 	return true;
 }
-

@@ -45,7 +45,7 @@ SET ROLE push_app;
 
 -- The answer's members, and its data: the row as pull shows it
 SELECT array_agg(k) AS members FROM json_object_keys(sync.push('{"device_id":"d","changes":[]}')) k;
-SELECT array_agg(k) AS members FROM json_object_keys(sync.push('{"device_id":"d","changes":[
+SELECT array_agg(k) AS members FROM json_object_keys(sync.push('{"device_id":"m","changes":[
     {"queue_id":"m","operation":"update","entity_type":"pair","entity_id":"[\"8\",\"z\"]","data":{"body":"m"}}]}') -> 'processed' -> 0) k;
 SELECT sync.push('{"device_id":"d","changes":[{"operation":"update","entity_type":"pair","entity_id":"[\"8\", \"z\"]","data":{"body":"mm"}}]}')
        -> 'processed' -> 0 ->> 'data' AS pushed \gset

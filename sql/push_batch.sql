@@ -16,6 +16,7 @@ CREATE TABLE batch_list (id int PRIMARY KEY, name text NOT NULL);
 CREATE TABLE batch_item (id int PRIMARY KEY, list int REFERENCES batch_list DEFERRABLE INITIALLY DEFERRED, t text UNIQUE);
 SELECT sync.enable('batch_list');
 SELECT sync.enable('batch_item');
+INSERT INTO batch_list VALUES (4, 'by sql');
 SET request.jwt.claims = '{"sub":"ada"}';
 
 -- A child before its parent: constraints wait for the whole batch
@@ -82,7 +83,7 @@ SELECT * FROM verdicts(sync.push('{"device_id":"d","atomic":true,"changes":[
     {"queue_id":"a7","operation":"create","entity_type":"batch_nowhere","entity_id":"64","data":{}}]}'));
 SELECT * FROM verdicts(sync.push('{"device_id":"d","atomic":true,"changes":[
     {"queue_id":"a3","operation":"create","entity_type":"batch_list","entity_id":"61","data":{"name":"x"}},
-    {"queue_id":"a8","operation":"update","entity_type":"batch_list","entity_id":"1","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"}]}'));
+    {"queue_id":"a8","operation":"update","entity_type":"batch_list","entity_id":"4","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"}]}'));
 SELECT count(*) FROM batch_list WHERE id BETWEEN 61 AND 69;
 -- nothing of it was kept: the same queue ids may be used again
 SELECT * FROM verdicts(sync.push('{"device_id":"d","atomic":true,"changes":[
@@ -92,7 +93,7 @@ SELECT * FROM verdicts(sync.push('{"device_id":"d","atomic":true,"changes":[
 SELECT * FROM verdicts(sync.push('{"device_id":"d","changes":[
     {"queue_id":"q1","operation":"create","entity_type":"batch_list","entity_id":"70","data":{"name":"first"}},
     {"queue_id":"q2","operation":"create","entity_type":"batch_list","entity_id":"71","data":{"name":null}},
-    {"queue_id":"q3","operation":"update","entity_type":"batch_list","entity_id":"1","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"},
+    {"queue_id":"q3","operation":"update","entity_type":"batch_list","entity_id":"4","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"},
     {"queue_id":"q4","operation":"update","entity_type":"batch_list","entity_id":"70","data":{"name":"first"}},
     {"queue_id":"q5","operation":"explode"}]}'));
 UPDATE batch_list SET name = 'changed since' WHERE id = 70;
@@ -100,7 +101,7 @@ INSERT INTO batch_list VALUES (71, 'there now');
 SELECT * FROM verdicts(sync.push('{"device_id":"d","changes":[
     {"queue_id":"q5","operation":"explode"},
     {"queue_id":"q4","operation":"update","entity_type":"batch_list","entity_id":"70","data":{"name":"first"}},
-    {"queue_id":"q3","operation":"update","entity_type":"batch_list","entity_id":"1","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"},
+    {"queue_id":"q3","operation":"update","entity_type":"batch_list","entity_id":"4","data":{"name":"lost"},"timestamp":"2001-01-01T00:00:00Z"},
     {"queue_id":"q2","operation":"create","entity_type":"batch_list","entity_id":"71","data":{"name":null}},
     {"queue_id":"q1","operation":"create","entity_type":"batch_list","entity_id":"70","data":{"name":"first"}}]}'));
 SELECT id, name, sync_version FROM batch_list WHERE id IN (70, 71) ORDER BY id;

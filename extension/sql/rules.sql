@@ -23,6 +23,10 @@ BEGIN
         PERFORM sync.changed_table(t.id);
         RETURN;
     END IF;
+    IF t.rule = 'lww' THEN
+        RAISE EXCEPTION 'rule lww decides rows of % as a whole', set_column_rule.relation
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Enable the table with rule merge to have rules for its columns.';
+    END IF;
     -- A column whose own name holds a dot is meant as a whole.
     SELECT * INTO a FROM pg_attribute WHERE attrelid = t.relation AND attname = set_column_rule.path AND attnum > 0 AND NOT attisdropped;
     IF FOUND THEN
@@ -68,7 +72,7 @@ BEGIN
     END IF;
     IF resolver IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_proc WHERE oid = resolver AND prorettype = 'jsonb'::regtype AND NOT proretset
-        AND oidvectortypes(proargtypes) = 'jsonb, jsonb, jsonb') THEN
+        AND pronargs = 3 AND 'jsonb'::regtype = ALL (proargtypes::oid[])) THEN
         RAISE EXCEPTION 'resolver % has the wrong shape', resolver
             USING ERRCODE = 'invalid_function_definition', HINT = 'It must be a function (local jsonb, server jsonb, base jsonb) RETURNS jsonb.';
     END IF;

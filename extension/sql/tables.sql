@@ -69,11 +69,13 @@ CREATE TABLE sync.tombstone (
     sync_xid xid8 NOT NULL,
     reason text NOT NULL,
     at timestamptz NOT NULL,
-    changed_by text
+    changed_by text,
+    edited_at timestamptz,
+    device bigint
 );
 CREATE INDEX tombstone_entity ON sync.tombstone (table_id, entity_id);
 CREATE INDEX tombstone_xid ON sync.tombstone (table_id, sync_xid, id);
-COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents.';
+COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents. edited_at and device: of a pushed deletion, by the client''s clock.';
 
 CREATE TABLE sync.ledger (
     user_id text NOT NULL,
@@ -92,23 +94,31 @@ CREATE TABLE sync.conflict (
     conflict_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     table_id integer NOT NULL,
     entity_type text NOT NULL,
-    entity_id text NOT NULL,
+    entity_id text,
     kind text NOT NULL CHECK (kind IN ('edit', 'delete', 'constraint', 'version')),
+    operation text NOT NULL,
     fields text[] NOT NULL,
-    local_data jsonb,
-    server_data jsonb,
-    base_data jsonb,
+    local_data json,
+    server_data json,
+    base_data json,
     local_version bigint,
     server_version bigint,
+    result_version bigint,
     pushed_by text,
     device_id text,
     changed_by text,
     rule text NOT NULL,
-    outcome text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    outcome text NOT NULL CHECK (outcome IN ('local', 'server', 'merged', 'open')),
+    edited_at timestamptz,
+    audience text,
+    at timestamptz NOT NULL DEFAULT now(),
+    resolution text CHECK (resolution IN ('keep_local', 'keep_server', 'merge', 'keep_both')),
+    resolved_by text,
+    resolved_at timestamptz,
+    resolved_id text
 );
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
-COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here.';
+COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
 SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');

@@ -1,0 +1,27 @@
+-- conflicts.sql - the conflict log for applications: what collided, and a person's decision.
+-- SPDX-License-Identifier: PostgreSQL
+
+CREATE FUNCTION sync.conflicts(open boolean DEFAULT true)
+    RETURNS TABLE (conflict_id uuid, kind text, entity_type text, entity_id text, operation text, fields text[], local_data json, server_data json,
+                   base_data json, local_version bigint, server_version bigint, pushed_by text, device_id text, changed_by text, rule text, outcome text,
+                   edited_at timestamptz, at timestamptz, resolution text, resolved_by text, resolved_at timestamptz)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+SELECT c.conflict_id, c.kind, c.entity_type, c.entity_id, c.operation, c.fields, c.local_data, c.server_data, c.base_data, c.local_version, c.server_version,
+       c.pushed_by, c.device_id, c.changed_by, c.rule, c.outcome, c.edited_at, c.at, c.resolution, c.resolved_by, c.resolved_at
+FROM sync.conflict c
+WHERE (c.pushed_by = sync.user_id() OR c.changed_by = sync.user_id())
+  AND (NOT conflicts.open OR (c.outcome = 'open' AND c.resolution IS NULL))
+ORDER BY c.at DESC, c.conflict_id
+$$;
+COMMENT ON FUNCTION sync.conflicts(boolean) IS
+'The caller''s conflicts, newest first: those they pushed, and those in which their write was met. open => true: only what waits for a person (rule manual, refused by a
+constraint, or sent by a client of an older schema); false: everything kept, with rule and outcome (local, server, merged, open).';
+
+CREATE FUNCTION sync.resolve_conflict(request jsonb) RETURNS json
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_resolve_conflict';
+COMMENT ON FUNCTION sync.resolve_conflict(jsonb) IS
+'Decides a conflict as one of those concerned, under their rights. request: {"conflict_id", "resolution": keep_local|keep_server|merge|keep_both, "merged_data"?: {columns}, "device_id"?}.
+keep_local writes the pushed values (or deletes, or brings back); merge writes the pushed values that did not collide and merged_data over them; keep_both makes the local version a new row
+with a new key. merged_data overrides column by column. Answer: {"success", "resolved_entity": {"id", "data", "version"}, "resolution"}; the same again answers alike; with success false
+and error moved_on when the row has changed since, with the row as it is now. Errors: SY400, SY401, SY404 no such conflict of the caller, SY409 resolved otherwise already.';

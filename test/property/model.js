@@ -5,6 +5,7 @@
 // Times are microseconds. `table`: see tables.js. A verdict: { status, outcome, code, version, logged, shown } (shown: conflict_data).
 import { canonical, decide, same } from './values.js';
 
+const MARK_COUNTS = process.env.MARK_COUNTS !== 'no';
 export const CLAMP = 60_000_000;
 
 const success = (outcome, more) => ({ status: 'success', outcome, ...more });
@@ -41,12 +42,31 @@ export class Model {
   push({ user, device, atomic = false, changes }, now) {
     const before = this.#copy();
     const me = `${user}/${device}`;
-    this.coming = changes.filter((c) => c.operation === 'create').map((c) => c.key);
-    const verdicts = changes.map((change) => this.#change({ ...change, user, me, now }));
+    this.coming = changes.filter((c) => c.operation === 'create' && c.table === 'parent').map((c) => c.key);
+    const asked = changes.map((change) => ({ ...change, user, me, now }));
+    const verdicts = asked.map((change) => this.#change(change));
+    if (!atomic) this.#tryAgain(asked, verdicts);
     if (!atomic || verdicts.every((v) => v.status === 'success')) return verdicts;
     Object.assign(this, before);
-    const first = verdicts.findIndex((v) => v.status !== 'success');
-    return verdicts.map((v, i) => (i === first ? { ...v, logged: undefined, shown: undefined } : { ...rejected('atomic'), orItsOwn: i > first ? v : undefined }));
+    // which of several bad changes says why is left open; a constraint that waits speaks for all
+    const late = verdicts.some((v) => v.code === 'foreign_key');
+    // what was done earlier stays done
+    return verdicts.map((v) => (v.repeat && v.status === 'success' ? v : { ...(v.status === 'success' ? rejected('atomic') : { ...v, logged: undefined, shown: undefined }), or: late ? ['atomic', 'foreign_key'] : ['atomic'] }));
+  }
+
+  /** A change may lean on a later one of another row, as a child made before its parent: what failed is tried again while that helps. */
+  #tryAgain(asked, verdicts) {
+    const isLast = (i) => !asked.slice(i + 1).some((later) => later.table === asked[i].table && later.key === asked[i].key);
+    for (let progress = true; progress; ) {
+      progress = false;
+      for (const [i, verdict] of verdicts.entries()) {
+        if (verdict.status !== 'error' || verdict.repeat || verdict.code === 'queue_id_reused' || !isLast(i)) continue;
+        this.ledger.delete(`${asked[i].me}/${asked[i].queue}`);
+        this.log = this.log.filter((one) => one.change !== asked[i]);
+        verdicts[i] = this.#change(asked[i]);
+        progress ||= verdicts[i].status !== 'error';
+      }
+    }
   }
 
   #copy() {
@@ -69,7 +89,7 @@ export class Model {
     const before = this.#copy();
     const at = change.at === undefined ? change.now : Math.min(change.at, change.now + CLAMP);
     // exact: no clock but the client's has a say in it
-    const c = { ...change, table, at, exact: change.at === at };
+    const c = { ...change, table, at, exact: change.at === at, change };
     try {
       this.#check(c);
       return this.#onRow(c);
@@ -85,12 +105,12 @@ export class Model {
 
   #check({ table, data = {}, base = {}, at, now }) {
     if (!table) throw new Refused('unknown_table');
-    for (const [name, value] of [...Object.entries(data), ...Object.entries(base)]) {
-      const column = table.columns[name];
-      if (!column) throw new Refused('unknown_column');
-      if (column.type === 'int' && value !== null && typeof value !== 'number') throw new Refused('invalid_value');
+    for (const name of [...Object.keys(data), ...Object.keys(base)]) {
+      if (!table.columns[name]) throw new Refused('unknown_column');
     }
     if (table.window && now - at > table.window) throw new Refused('too_old');
+    const isOdd = ([name, value]) => table.columns[name].type === 'int' && value !== null && typeof value !== 'number';
+    if ([data, base].some((values) => Object.entries(values).some(isOdd))) throw new Refused('invalid_value');
   }
 
   #onRow(c) {
@@ -119,12 +139,12 @@ export class Model {
     const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || row.writes[name].device === me;
     const foreignSince = (names) => knows !== undefined && names.some((name) => row.writes[name].device !== me && row.writes[name].version > knows);
 
-    let collided = touched.filter((name) => !isFree(name));
-    const whole = table.rule === 'lww' && !this.#knewRow(c, row, knows);
-    if (whole) collided = touched.filter((name) => !table.columns[name].rule || !isFree(name));
+    // rows that win or lose as a whole: the base holds for all of it, or for nothing
+    const whole = table.rule === 'lww';
+    const collided = whole ? (this.#knewRow(c, row, knows) ? [] : touched) : touched.filter((name) => !isFree(name));
     if (!collided.length) {
       this.#write(c, row, Object.fromEntries(touched.map((name) => [name, c.data[name]])));
-      return success(foreignSince(Object.keys(row.writes)) ? 'merged' : 'applied', { version: row.version });
+      return success(!whole && foreignSince(Object.keys(this.#writes(row))) ? 'merged' : 'applied', { version: row.version });
     }
 
     const settled = (name) => table.columns[name].rule;
@@ -134,31 +154,38 @@ export class Model {
       return conflict(outcome, { version: row.version, logged: true, shown: true });
     }
     const values = {};
+    const took = new Set();
     for (const name of touched) {
       const column = table.columns[name];
-      const newer = c.at > (whole && !settled(name) ? this.#newest(row).at : row.writes[name].at);
+      const newer = c.at > (whole ? this.#newest(row) : row.writes[name]).at;
       const sides = { base: c.base?.[name], server: row.data[name], local: c.data[name], newer };
-      values[name] = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : c.data[name];
-      if (values[name] instanceof Error) throw new Refused(undefined);
+      const outcome = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : { value: c.data[name] };
+      if (outcome.value instanceof Error) throw new Refused(undefined);
+      values[name] = outcome.value;
+      if (outcome.took) took.add(outcome.took);
     }
-    return this.#settle(c, row, { values, collided, elsewhere: foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
+    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(this.#writes(row)).filter((name) => !collided.includes(name))) });
   }
 
-  #settle(c, row, { values, collided, elsewhere }) {
+  #settle(c, row, { values, collided, took, elsewhere }) {
     const written = Object.keys(values).filter((name) => !same(values[name], row.data[name]));
-    const lost = collided.some((name) => !same(values[name], c.data[name]));
+    const local = !took.has('server') && !took.has('mixed');
     if (!written.length) {
       this.#note(c, 'edit', 'server', collided);
       return conflict('superseded', { version: row.version, logged: true, shown: true });
     }
-    const allServer = collided.every((name) => same(values[name], row.data[name]));
     this.#write(c, row, values);
-    this.#note(c, 'edit', !lost ? 'local' : allServer ? 'server' : 'merged', collided);
-    return success(lost || elsewhere ? 'merged' : 'applied', { version: row.version, logged: true, shown: lost });
+    this.#note(c, 'edit', local ? 'local' : 'merged', collided);
+    return success(local && !elsewhere ? 'applied' : 'merged', { version: row.version, logged: true, shown: took.has('server') });
   }
 
   #newest(row) {
-    return Object.values(row.writes).reduce((a, b) => (b.version > a.version ? b : a));
+    return Object.values(this.#writes(row)).reduce((a, b) => (b.version > a.version ? b : a));
+  }
+
+  /** By column. Whether clearing the mark counts as a write: see MARK_COUNTS. */
+  #writes(row) {
+    return Object.fromEntries(Object.entries(row.writes).filter(([name]) => MARK_COUNTS || name !== 'deleted_at'));
   }
 
   #knewRow(c, row, knows) {
@@ -168,7 +195,7 @@ export class Model {
 
   #delete(c, row) {
     const { table, me } = c;
-    const foreign = Object.values(row.writes).filter((write) => write.device !== me).map((write) => write.version);
+    const foreign = Object.values(this.#writes(row)).filter((write) => write.device !== me).map((write) => write.version);
     const knows = c.local_version > row.version ? undefined : c.local_version;
     const nothingSaid = c.local_version === undefined && c.base === undefined;
     const holds = nothingSaid || this.#knewRow(c, row, knows) || Math.max(0, ...foreign) <= knows;
@@ -209,10 +236,11 @@ export class Model {
 
   #bringBack(c, row, outcome, image = {}) {
     if (c.table.deletes !== 'soft') return this.#insert({ ...c, data: { ...image, ...c.data } }, outcome);
+    // two writes: the mark is cleared, then the change is applied
     row.living = true;
-    const mark = c.table.mark;
-    this.#write(c, row, c.data, mark);
+    this.#write(c, row, {}, c.table.mark);
     row.deletion = undefined;
+    if (Object.keys(c.data).some((name) => !same(c.data[name], row.data[name]))) this.#write(c, row, c.data);
     return success(outcome, { version: row.version });
   }
 
@@ -274,13 +302,23 @@ export class Model {
   }
 
   #note(c, kind, outcome, fields) {
-    this.log.push({ table: c.table.name, key: c.key, kind, outcome, fields });
+    this.log.push({ change: c.change, table: c.table.name, key: c.key, kind, outcome, fields });
   }
 
   // ---- plain SQL --------------------------------------------------------------------------------------------------
 
   /** `at`: the server's time of the write. False if it found nothing to do. */
-  sql({ operation, table: name, key, data }, at) {
+  sql(statement, at) {
+    const { rows } = this.#copy();
+    try {
+      return this.#sql(statement, at);
+    } catch (error) {
+      this.rows = rows;
+      throw error;
+    }
+  }
+
+  #sql({ operation, table: name, key, data }, at) {
     const table = this.tables[name];
     const row = this.row(table, key);
     const c = { table, key, data, at, exact: true };

@@ -40,7 +40,8 @@ function syncedTable(name, options, index) {
       parent: { type: 'text', references: 'parent', deferred },
       twice: { type: 'int', kept: true },
       ...(options.scoped ? { team: { type: 'int' } } : {}),
-      ...RULED,
+      // a table whose rows win or lose as a whole takes no rules for columns
+      ...(options.rule === 'lww' ? Object.fromEntries(Object.entries(RULED).map(([column, { rule, members, ...rest }]) => [column, rest])) : RULED),
     },
   };
 }

@@ -17,28 +17,35 @@ const has = (list, item) => list.some((other) => same(other, item));
 const once = (list) => list.filter((item, i) => !list.slice(0, i).some((other) => same(other, item)));
 const isObject = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
 
-/** `newer`: the change's edit time is later than that of the column's last write. */
+const mixed = (value) => ({ value, took: 'mixed' });
+const list = (value) => (value === null ? [] : Array.isArray(value) ? value : undefined);
+
+/** {value, took: local|server|mixed}. `newer`: the change's edit time is later than that of the column's last write. */
 export function decide(column, { base, server, local, newer }) {
-  const byTime = newer ? local : server;
+  const byTime = newer ? { value: local, took: 'local' } : { value: server, took: 'server' };
+  const lists = list(server) && list(local);
   switch (column.rule) {
     case 'lww': return byTime;
-    case 'server': return server;
-    case 'client': return local;
+    case 'server': return { value: server, took: 'server' };
+    case 'client': return { value: local, took: 'local' };
     case 'max': return extreme(server, local, (a, b) => a > b);
     case 'min': return extreme(server, local, (a, b) => a < b);
-    case 'counter': return [base, server, local].every((v) => typeof v === 'number') ? server + (local - base) : byTime;
-    case 'union': return Array.isArray(server) && Array.isArray(local) ? union(base, server, local) : byTime;
-    case 'append': return Array.isArray(server) && Array.isArray(local) ? append(base, server, local) : byTime;
-    case 'text': return mergeText(base, server, local)?.text ?? byTime;
-    case 'object': return isObject(server) && isObject(local) ? mergeObject(column, base, server, local, newer) : byTime;
-    case 'resolver': return column.resolver(local, server, base ?? null);
+    case 'counter': return [base, server, local].every((v) => typeof v === 'number') ? mixed(server + (local - base)) : byTime;
+    case 'union': return lists ? mixed(union(base, list(server), list(local))) : byTime;
+    case 'append': return lists ? mixed(append(base, list(server), list(local))) : byTime;
+    case 'text': {
+      const { text } = mergeText(base, server, local);
+      return text === undefined ? byTime : mixed(text);
+    }
+    case 'object': return isObject(server) && isObject(local) ? mixed(mergeObject(column, base, server, local, newer)) : byTime;
+    case 'resolver': return mixed(column.resolver(local, server, base ?? null));
     default: throw new Error(`no such rule: ${column.rule}`);
   }
 }
 
 function extreme(server, local, better) {
-  if (server === null || local === null) return server ?? local;
-  return better(local, server) ? local : server;
+  if (server === null || (local !== null && better(local, server))) return { value: local, took: 'local' };
+  return { value: server, took: 'server' };
 }
 
 function union(base, server, local) {
@@ -50,9 +57,10 @@ function union(base, server, local) {
 }
 
 function append(base, server, local) {
-  if (!Array.isArray(base)) return [...server, ...local.filter((item) => !has(server, item))];
+  if (base === undefined) return [...server, ...local.filter((item) => !has(server, item))];
+  const known = list(base) ?? [];
   let common = 0;
-  while (common < base.length && common < local.length && same(base[common], local[common])) common++;
+  while (common < known.length && common < local.length && same(known[common], local[common])) common++;
   return [...server, ...local.slice(common)];
 }
 
@@ -75,7 +83,7 @@ function mergeMember(rule, known, { name, server, local, newer }) {
     if (same(server, known[name])) return local;
   }
   if (server === undefined || local === undefined) return newer ? local : server;
-  return decide({ rule: rule ?? 'lww' }, { base: known?.[name], server, local, newer });
+  return decide({ rule: rule ?? 'lww' }, { base: known?.[name], server, local, newer }).value;
 }
 
 const words = (text) => (text === '' ? [] : text.split(' '));

@@ -12,8 +12,8 @@ const PEOPLE = [['ada', 'phone'], ['ada', 'laptop'], ['ben', 'phone'], ['ben', '
 
 /** How often things happen. `typical`: people who edit different fields mostly, some lists, counters and texts, few deletions. */
 export const MIXES = {
-  hard: { steps: 5, same: 0.5, ruled: 0.5, odd: 0.25, broken: 0.06, deletes: 0.12, creates: 0.12, sql: 0.25, repeats: 0.1, atomic: 0.1, nothing: 0.15 },
-  typical: { steps: 5, same: 0.15, ruled: 0.3, odd: 0, broken: 0.002, deletes: 0.02, creates: 0.03, sql: 0.1, repeats: 0.05, atomic: 0, nothing: 0 },
+  hard: { steps: 5, same: 0.5, ruled: 0.5, odd: 0.25, broken: 0.06, deletes: 0.12, creates: 0.12, sql: 0.25, repeats: 0.1, atomic: 0.1, nothing: 0.15, lost: 0.5 },
+  typical: { steps: 5, same: 0.15, ruled: 0.3, odd: 0, broken: 0.002, deletes: 0.02, creates: 0.03, sql: 0.1, repeats: 0.05, atomic: 0, nothing: 0, lost: 0.05 },
 };
 
 export class Generator {
@@ -96,11 +96,11 @@ export class Generator {
   }
 
   #fullData() {
-    const { random } = this;
+    const { random, mix } = this;
     const data = { req: this.#colour(), a: this.#colour(), b: this.#colour(), c: random.below(5) };
     const ruled = { u: ['x', 'y'], ua: [1, 2], ap: ['x'], n: 10, txt: 'oak elm ash fir yew box bay', srv: 'server', cli: 'client', mx: 5, mn: 5, obj: { list: ['p'], count: 1, name: 'red' }, res: 1, lw: 'red' };
     for (const name of RULED) if (random.chance(0.8)) data[name] = ruled[name];
-    if (random.chance(0.3)) data.uniq = '@u0';
+    if (random.chance(mix.odd + 0.02)) data.uniq = '@u0';
     if (random.chance(0.3)) data.parent = '@p0';
     if (this.table.scoped) data.team = random.pick([1, 1, 1, 3, 2]);
     return data;
@@ -152,7 +152,7 @@ export class Generator {
 
   #operation(row) {
     const { random, mix } = this;
-    if (!row?.living) return random.pick(mix.odd ? ['create', 'create', 'update', 'update', 'delete'] : ['create', 'update']);
+    if (!row?.living) return random.chance(mix.lost) ? random.pick(['update', 'update', 'delete']) : 'create';
     return random.chance(mix.deletes) ? 'delete' : random.chance(mix.creates) ? 'create' : 'update';
   }
 

@@ -46,26 +46,32 @@ raise_not_found(void)
 	ereport(ERROR, (errcode(SYNC_ERR_NOT_FOUND), errmsg("no such row")));
 }
 
-/* What the row has become, for the answer; also where its new scope is checked. */
+/* What the row has become, for the answer; also where its new scope and what it refers to are checked. */
 static void
-report_row(Push *push, Change *change, const Datum *keys, const char *outcome)
+report(Push *push, Change *change, const Row *row, const Datum *keys, const char *outcome)
 {
-	Row			row = row_read(push, change->table, keys, "");
-
-	if (row.tuple == NULL)
+	if (row->tuple == NULL)
 	{
 		/* A trigger of the application took it away again. */
 		verdict_success(change, outcome, 0);
 		return;
 	}
-	if (!row_in_held_scope(push, change->table, &row))
+	if (!row_in_held_scope(push, change->table, row))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("the row's scope value is not held by the caller")));
-	reference_check(push, change->table, &row);
-	verdict_success(change, outcome, row_version(change->table, &row));
+	reference_check(push, change->table, row);
+	verdict_success(change, outcome, row_version(change->table, row));
 	if (row_may_see(push, change->table, keys))
-		verdict_row(push, change, &row);
+		verdict_row(push, change, row);
+}
+
+static void
+report_again(Push *push, Change *change, const Datum *keys, const char *outcome)
+{
+	Row			row = row_read(push, change->table, keys, "");
+
+	report(push, change, &row, keys, outcome);
 }
 
 typedef struct Statement
@@ -107,11 +113,16 @@ add_key(Statement *s, const SyncTable *table, const Datum *keys)
 }
 
 static void
-insert_row(Push *push, Change *change, const Field *fields, int n)
+turned_away(Push *push, Change *change)
+{
+	verdict_error(push, change, "rejected", "the database did not keep the row", "A trigger of the table turned it away.");
+}
+
+static bool
+insert_by_statement(Push *push, Change *change, const Field *fields, int n)
 {
 	const SyncTable *table = change->table;
 	Statement	s;
-	Datum		keys[INDEX_MAX_KEYS];
 	int			i;
 
 	begin_statement(&s, n);
@@ -123,24 +134,51 @@ insert_row(Push *push, Change *change, const Field *fields, int n)
 		appendStringInfo(&s.sql, "%s$%d", i ? ", " : "(", add_param(&s, table, &fields[i]));
 	if (n)
 		appendStringInfoChar(&s.sql, ')');
-	if (write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) == 0 || push->stamp.entity_id == NULL)
+	return write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) > 0 && push->stamp.entity_id;
+}
+
+static void
+insert_row(Push *push, Change *change, const Field *fields, int n)
+{
+	Writer	   *writer = writer_for(push, change->table);
+	Row			row = {0};
+	Datum		keys[INDEX_MAX_KEYS];
+
+	if (writer)
+		row = writer_insert(writer, push, change, fields, n);
+	if (writer ? row.tuple == NULL : !insert_by_statement(push, change, fields, n))
 	{
-		verdict_error(push, change, "rejected", "the database did not keep the row", "A trigger of the table turned the insert away.");
+		turned_away(push, change);
 		return;
 	}
 	change->entity_id = MemoryContextStrdup(push->context, push->stamp.entity_id);
-	if (!sync_parse_entity_id(table, change->entity_id, keys))
+	if (!sync_parse_entity_id(change->table, change->entity_id, keys))
 		elog(ERROR, "unexpected key \"%s\"", change->entity_id);
-	report_row(push, change, keys, "applied");
+	if (writer)
+		report(push, change, &row, keys, "applied");
+	else
+		report_again(push, change, keys, "applied");
 }
 
+/* The row was read and locked just before. */
 static void
 update_row(Push *push, Change *change, const Datum *keys, const Field *fields, int n, const char *outcome)
 {
 	const SyncTable *table = change->table;
+	Writer	   *writer = writer_for(push, table);
+	Row			row;
 	Statement	s;
 	int			i;
 
+	if (writer)
+	{
+		row = writer_update(writer, push, change, fields, n);
+		if (row.tuple)
+			report(push, change, &row, keys, outcome);
+		else
+			turned_away(push, change);
+		return;
+	}
 	begin_statement(&s, n + table->nkeys);
 	appendStringInfo(&s.sql, "UPDATE %s t SET ", table->sql_name);
 	for (i = 0; i < n; i++)
@@ -149,7 +187,7 @@ update_row(Push *push, Change *change, const Datum *keys, const Field *fields, i
 	add_key(&s, table, keys);
 	if (write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls) == 0)
 		raise_not_found();
-	report_row(push, change, keys, outcome);
+	report_again(push, change, keys, outcome);
 }
 
 /* Does data give a key column another value than entity_id does? */
@@ -186,6 +224,14 @@ complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n)
 	}
 }
 
+static Row
+read_for_update(Push *push, const SyncTable *table, const Datum *keys)
+{
+	Writer	   *writer = writer_for(push, table);
+
+	return writer ? writer_read(writer, keys) : row_read(push, table, keys, " FOR NO KEY UPDATE");
+}
+
 /* ---- a living row ---- */
 
 static void
@@ -194,7 +240,7 @@ meet_row(Push *push, Change *change, const Row *row, const Datum *keys, Field *f
 	Merge		merge = decide_update(push, change, row, fields, n);
 
 	if (merge.decision == DECIDE_NOOP)
-		report_row(push, change, keys, "noop");
+		report(push, change, row, keys, "noop");
 	else if (merge.decision == DECIDE_LOSE)
 		verdict_conflict(change, merge.outcome, row_version(change->table, row));
 	else
@@ -234,6 +280,7 @@ unmark_row(Push *push, Change *change, const Datum *keys)
 	Statement	s;
 	SyncRole	saved;
 
+	writer_close(push);
 	begin_statement(&s, table->nkeys);
 	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
 	add_key(&s, table, keys);
@@ -258,6 +305,7 @@ revive_marked(Push *push, Change *change, const Datum *keys, Field *fields, int 
 			writes[nwrites++] = fields[i];
 	if (nwrites == 0)
 		writes[nwrites++] = key;
+	read_for_update(push, table, keys);
 	update_row(push, change, keys, writes, nwrites, outcome);
 }
 
@@ -414,7 +462,7 @@ apply_create(Push *push, Change *change, const Datum *keys)
 		return;
 	}
 	complete_key(table, keys, fields, &n);
-	row = row_read(push, table, keys, " FOR NO KEY UPDATE");
+	row = read_for_update(push, table, keys);
 	deletion = deletion_of(push, change, &row);
 	if (is_met(push, table, &row, keys))
 		meet_row(push, change, &row, keys, fields, n);
@@ -432,7 +480,7 @@ apply_update(Push *push, Change *change, const Datum *keys)
 	SyncTable  *table = change->table;
 	int			n;
 	Field	   *fields = value_read_fields(push, table, change->data, &n);
-	Row			row = row_read(push, table, keys, " FOR NO KEY UPDATE");
+	Row			row = read_for_update(push, table, keys);
 	bool		met = is_met(push, table, &row, keys);
 	Deletion	deletion = met ? (Deletion) {0} : deletion_of(push, change, &row);
 
@@ -486,9 +534,11 @@ static void
 apply_delete(Push *push, Change *change, const Datum *keys)
 {
 	SyncTable  *table = change->table;
-	Row			row = row_read(push, table, keys, " FOR UPDATE");
+	Row			row;
 	Deletion	deletion;
 
+	writer_close(push);
+	row = row_read(push, table, keys, " FOR UPDATE");
 	if (is_met(push, table, &row, keys))
 	{
 		delete_row(push, change, &row, keys);

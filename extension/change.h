@@ -217,6 +217,14 @@ typedef struct Side
 extern Winner merge_column(Push *push, const SyncTable *table, const SyncColumn *column, const Side *local, const Side *server, const Side *base,
 						   bool local_is_later, Field *result);
 
+/* writer.c: rows written without a statement each, where that makes no difference */
+extern Writer *writer_for(Push *push, const SyncTable *table);	/* NULL: this table needs statements; closes any other */
+extern Row	writer_read(Writer *writer, const Datum *keys);	/* locked; valid until the next */
+extern Row	writer_update(Writer *writer, Push *push, const Change *change, const Field *fields, int n);	/* the row last read */
+extern Row	writer_insert(Writer *writer, Push *push, const Change *change, const Field *fields, int n);
+extern void writer_close(Push *push);
+extern void writer_forget(Push *push);
+
 /* push.c */
 extern void push_begin(Push *push, const char *device);	/* who, when, and where memory comes from; the caller is inside SPI */
 

@@ -64,7 +64,21 @@ set_constraints(bool deferred)
 	AfterTriggerSetState(&statement);
 }
 
-/* Tries changes [from, to) together. Returns -1 when they stand, else how far it came: to means a deferred constraint raised. */
+static int
+first_failure(const Push *push)
+{
+	int			i;
+
+	for (i = 0; i < push->nchanges; i++)
+		if (push->changes[i].is_decided && strcmp(push->changes[i].status, "success") != 0)
+			return i;
+	return -1;
+}
+
+/*
+ * Tries changes [from, to) together. Returns -1 when they stand, else how far it came: to means a constraint raised that was checked for all
+ * of them. An atomic batch does not stand either when a change did not succeed, without any error.
+ */
 static int
 try_range(Push *push, int from, int to, ErrorData **error)
 {
@@ -72,6 +86,7 @@ try_range(Push *push, int from, int to, ErrorData **error)
 	volatile int at = from;
 	volatile int failed_at = -1;
 
+	*error = NULL;
 	attempt_begin(&attempt);
 	PG_TRY();
 	{
@@ -79,13 +94,20 @@ try_range(Push *push, int from, int to, ErrorData **error)
 		for (; at < to; at++)
 			if (!push->changes[at].is_decided)
 				apply_change(push, &push->changes[at]);
+		writer_close(push);
 		/* Else COMMIT would be the one to raise, for everybody. */
 		set_constraints(false);
-		attempt_keep(&attempt);
+		if (push->is_atomic)
+			failed_at = first_failure(push);
+		if (failed_at < 0)
+			attempt_keep(&attempt);
+		else
+			attempt_undo(&attempt);
 	}
 	PG_CATCH();
 	{
 		*error = attempt_drop(&attempt);
+		writer_forget(push);
 		failed_at = at;
 	}
 	PG_END_TRY();
@@ -177,80 +199,37 @@ is_mixed(const Push *push, const bool *was_decided)
 	return any_good && any_bad;
 }
 
-static int
-first_failure(const Push *push)
-{
-	int			i;
-
-	for (i = 0; i < push->nchanges; i++)
-		if (push->changes[i].is_decided && strcmp(push->changes[i].status, "success") != 0)
-			return i;
-	return -1;
-}
-
-/* All or nothing: a change that does not succeed takes the others back. */
+/* All or nothing: a change that does not succeed takes the others back. Nothing happened then, so the ledger stays as it is. */
 static void
 apply_atomic(Push *push, const bool *was_decided)
 {
-	Attempt		attempt;
-	int			bad = first_failure(push);
 	ErrorData  *error = NULL;
-	volatile int at = 0;
-	volatile bool is_kept = false;
+	int			bad = first_failure(push);
 	int			i;
 
 	if (bad < 0)
-	{
-		attempt_begin(&attempt);
-		PG_TRY();
-		{
-			set_constraints(true);
-			for (; at < push->nchanges; at++)
-				if (!push->changes[at].is_decided)
-					apply_change(push, &push->changes[at]);
-			set_constraints(false);
-			if (first_failure(push) < 0)
-			{
-				attempt_keep(&attempt);
-				is_kept = true;
-			}
-			else
-			{
-				attempt_undo(&attempt);
-			}
-		}
-		PG_CATCH();
-		{
-			error = attempt_drop(&attempt);
-		}
-		PG_END_TRY();
-		if (is_kept)
-			return;
-		bad = error ? at : first_failure(push);
-	}
+		bad = try_range(push, 0, push->nchanges, &error);
+	if (bad < 0)
+		return;
 	for (i = 0; i < push->nchanges; i++)
 	{
 		Change	   *change = &push->changes[i];
 
-		change->is_stored = true;	/* nothing happened: the ledger stays as it is */
+		change->is_stored = true;
 		if (was_decided[i])
 			continue;
-		if (error && (i == bad || bad == push->nchanges))
-		{
-			verdict_clear(change);
-			verdict_from_error(push, change, error);
-		}
-		else if (i != bad)
-		{
-			verdict_clear(change);
-			verdict_error(push, change, "atomic", "another change of this atomic batch failed", NULL);
-		}
-		else
+		if (error == NULL && i == bad)
 		{
 			/* its log entry went with the rest */
 			change->conflict = NULL;
 			change->shows_conflict = false;
+			continue;
 		}
+		verdict_clear(change);
+		if (error && (i == bad || bad == push->nchanges))
+			verdict_from_error(push, change, error);
+		else
+			verdict_error(push, change, "atomic", "another change of this atomic batch failed", NULL);
 	}
 }
 
@@ -414,6 +393,7 @@ sync_push(PG_FUNCTION_ARGS)
 				(errcode(SYNC_ERR_WRONG_STATE),
 				 errmsg("cannot push during recovery"),
 				 errhint("Push to the primary.")));
+	PreventCommandIfReadOnly("sync.push()");
 	SPI_connect();
 	PG_TRY();
 	{

@@ -6,6 +6,7 @@
 #include "change.h"
 
 #include "access/htup_details.h"
+#include "miscadmin.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -308,11 +309,13 @@ carry_out(Resolving *r, Change *change)
 			change_check_data(&r->push, change);
 		if (!change->is_decided)
 			apply_change(&r->push, change);
+		writer_close(&r->push);
 		attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
 		error = attempt_drop(&attempt);
+		writer_forget(&r->push);
 		verdict_clear(change);
 		verdict_from_error(&r->push, change, error);
 	}
@@ -403,6 +406,7 @@ sync_resolve_conflict(PG_FUNCTION_ARGS)
 	text	   *answer;
 	char	   *device = sync_json_string(&request->root, "device_id", false, 256);
 
+	PreventCommandIfReadOnly("sync.resolve_conflict()");
 	SPI_connect();
 	PG_TRY();
 	{

@@ -143,28 +143,29 @@ export class Model {
     const whole = table.rule === 'lww';
     const collided = whole ? (this.#knewRow(c, row, knows) ? [] : touched) : touched.filter((name) => !isFree(name));
     if (!collided.length) {
+      const merged = !whole && foreignSince(Object.keys(this.#writes(row, table)));
       this.#write(c, row, Object.fromEntries(touched.map((name) => [name, c.data[name]])));
-      return success(!whole && foreignSince(Object.keys(this.#writes(row))) ? 'merged' : 'applied', { version: row.version });
+      return success(merged ? 'merged' : 'applied', { version: row.version });
     }
 
-    const settled = (name) => table.columns[name].rule;
-    if ((table.rule === 'reject' || table.rule === 'manual') && !collided.every(settled)) {
-      const outcome = table.rule === 'manual' ? 'conflict' : 'superseded';
-      this.#note(c, 'edit', table.rule === 'manual' ? 'open' : 'server', collided);
-      return conflict(outcome, { version: row.version, logged: true, shown: true });
-    }
     const values = {};
     const took = new Set();
     for (const name of touched) {
       const column = table.columns[name];
-      const newer = c.at > (whole ? this.#newest(row) : row.writes[name]).at;
+      const newer = c.at > (whole ? this.#newest(row, table) : row.writes[name]).at;
       const sides = { base: c.base?.[name], server: row.data[name], local: c.data[name], newer };
       const outcome = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : { value: c.data[name] };
       if (outcome.value instanceof Error) throw new Refused(undefined);
       values[name] = outcome.value;
       if (outcome.took) took.add(outcome.took);
     }
-    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(this.#writes(row)).filter((name) => !collided.includes(name))) });
+    const open = collided.some((name) => !table.columns[name].rule);
+    if ((table.rule === 'reject' || table.rule === 'manual') && open) {
+      const [outcome, logged] = table.rule === 'manual' ? ['conflict', 'open'] : ['superseded', 'server'];
+      this.#note(c, 'edit', logged, collided);
+      return conflict(outcome, { version: row.version, logged: true, shown: true });
+    }
+    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(this.#writes(row, table)).filter((name) => !collided.includes(name))) });
   }
 
   #settle(c, row, { values, collided, took, elsewhere }) {
@@ -179,23 +180,23 @@ export class Model {
     return success(local && !elsewhere ? 'applied' : 'merged', { version: row.version, logged: true, shown: took.has('server') });
   }
 
-  #newest(row) {
-    return Object.values(this.#writes(row)).reduce((a, b) => (b.version > a.version ? b : a));
+  #newest(row, table) {
+    return Object.values(this.#writes(row, table)).reduce((a, b) => (b.version > a.version ? b : a));
   }
 
   /** By column. Whether clearing the mark counts as a write: see MARK_COUNTS. */
-  #writes(row) {
-    return Object.fromEntries(Object.entries(row.writes).filter(([name]) => MARK_COUNTS || name !== 'deleted_at'));
+  #writes(row, table) {
+    return Object.fromEntries(Object.entries(row.writes).filter(([name]) => MARK_COUNTS || table.rule === 'lww' || name !== 'deleted_at'));
   }
 
   #knewRow(c, row, knows) {
     const listed = Object.entries(c.base ?? {});
-    return knows === row.version || (listed.length > 0 && listed.every(([name, value]) => same(value, row.data[name]))) || this.#newest(row).device === c.me;
+    return knows === row.version || (listed.length > 0 && listed.every(([name, value]) => same(value, row.data[name]))) || this.#newest(row, c.table).device === c.me;
   }
 
   #delete(c, row) {
     const { table, me } = c;
-    const foreign = Object.values(this.#writes(row)).filter((write) => write.device !== me).map((write) => write.version);
+    const foreign = Object.values(this.#writes(row, table)).filter((write) => write.device !== me).map((write) => write.version);
     const knows = c.local_version > row.version ? undefined : c.local_version;
     const nothingSaid = c.local_version === undefined && c.base === undefined;
     const holds = nothingSaid || this.#knewRow(c, row, knows) || Math.max(0, ...foreign) <= knows;
@@ -203,7 +204,7 @@ export class Model {
       this.#remove(c, row);
       return success('applied', { version: row.version });
     }
-    const wins = table.delete_rule === 'delete_wins' || (table.delete_rule === 'lww' && c.at > this.#newest(row).at);
+    const wins = table.delete_rule === 'delete_wins' || (table.delete_rule === 'lww' && c.at > this.#newest(row, table).at);
     this.#note(c, 'delete', wins ? 'local' : 'server');
     if (!wins) return conflict('superseded', { version: row.version, logged: true, shown: true });
     this.#remove(c, row);
@@ -225,7 +226,7 @@ export class Model {
     const meantIt = deletion.device === c.me || c.local_version >= deletion.version;
     const wins = table.delete_rule === 'edit_wins' || (table.delete_rule === 'lww' && c.at > deletion.at);
     const image = table.deletes === 'soft' ? row.data : table.history ? row.image : undefined;
-    const whole = Object.entries(table.columns).every(([name, column]) => !column.required || (c.data[name] ?? null) !== null);
+    const whole = Object.entries(table.columns).every(([name, column]) => !column.required || name in c.data);
     if (meantIt || !wins || !(image || whole)) {
       this.#note(c, 'delete', 'server');
       return conflict('superseded', { version: deletion.version, logged: true, shown: true });

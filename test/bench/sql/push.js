@@ -58,10 +58,10 @@ const DAY = 86_400_000;
 
 // kind → how the rows stand to the change: known (version right), or written by SQL meanwhile with a later or earlier edit of ours
 const KINDS = {
-  new: { expect: 'applied' },
-  winning: { expect: 'applied' },
-  'conflict, later': { expect: 'applied' },
-  'conflict, earlier': { expect: 'superseded' },
+  new: { status: 'success' },
+  winning: { status: 'success' },
+  'conflict, later': { status: 'success', logged: true },
+  'conflict, earlier': { status: 'conflict', logged: true },
 };
 
 class Bench {
@@ -113,7 +113,7 @@ class Bench {
 
   async pushPayload(kind, size) {
     const rows = await this.rows('synced', kind, size);
-    const known = (version) => (kind === 'new' ? {} : { local_version: kind === 'winning' ? Number(version) : 0 });
+    const known = (version) => (kind === 'new' ? {} : { local_version: kind === 'winning' ? Number(version) : 1 });
     const changes = rows.map(([id, team_id, version, place], i) => ({
       queue_id: randomUUID(), operation: kind === 'new' ? 'create' : 'update', entity_type: 'synced', entity_id: id,
       data: { ...(kind === 'new' ? { team_id } : {}), ...this.data(i, place) }, ...known(version), timestamp: this.when(kind),
@@ -130,7 +130,7 @@ class Bench {
   async once(form, kind, size) {
     const payload = form === 'sync.push' ? await this.pushPayload(kind, size) : await this.peerPayload(kind, size);
     const [ms, rows] = await this.asUser(() => this.timed({ 'plain SQL': PEER, 'naive loop': 'SELECT naive($1::jsonb)', 'sync.push': 'SELECT sync.push($1::jsonb)::text' }[form], payload));
-    const done = form === 'plain SQL' ? rows.length : form === 'naive loop' ? rows[0][0] : JSON.parse(rows[0][0]).processed.filter((v) => v.outcome === KINDS[kind].expect).length;
+    const done = form === 'plain SQL' ? rows.length : form === 'naive loop' ? rows[0][0] : JSON.parse(rows[0][0]).processed.filter((v) => v.status === KINDS[kind].status && Boolean(v.conflict_id) === Boolean(KINDS[kind].logged)).length;
     const expected = kind === 'conflict, earlier' && form !== 'sync.push' ? 0 : size;
     if (done !== expected) throw new Error(`${form}, ${kind}: ${done} of ${expected} done: this would measure something else: ${form === 'sync.push' ? rows[0][0].slice(0, 600) : ''}`);
     if (kind === 'new') await this.query(`DELETE FROM ${form === 'sync.push' ? 'synced' : 'peer'} WHERE place >= ${RESIDENT * 10}`);

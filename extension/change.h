@@ -77,11 +77,20 @@ typedef struct Change
 
 typedef struct Writer Writer;
 
+/* Columns of one table, by index. */
+typedef struct Rights
+{
+	const SyncTable *table;
+	Bitmapset  *columns;		/* NULL: none */
+	bool		all;
+} Rights;
+
 typedef struct Push
 {
 	const char *user;			/* "" for nobody */
 	char	   *device;
 	uint64		device_hash;	/* of user and device */
+	int64		ledger_device;	/* the ledger's number for user and device; 0: none yet */
 	int64		schema_version; /* -1: not said */
 	int64		schema_current; /* -1: none set */
 	bool		is_atomic;
@@ -93,6 +102,8 @@ typedef struct Push
 	List	   *plans;			/* of PushPlan */
 	HTAB	   *by_queue;		/* queue_id → first change with it */
 	SyncPushStamp stamp;
+	Rights		rights[2];		/* what the caller may insert, and update */
+	Rights		readable;
 	Writer	   *writer;			/* the table rows are written to without a statement each; NULL: none open */
 	MemoryContext context;		/* lives as long as the push: verdicts, scopes, plans */
 	MemoryContext scratch;		/* lives as long as one change is worked on */
@@ -149,12 +160,12 @@ extern const SyncScope *row_scope_held(Push *push, const SyncTable *table);
 extern bool row_in_held_scope(Push *push, const SyncTable *table, const Row *row);
 extern bool row_is_marked(const SyncTable *table, const Row *row);
 extern int64 row_version(const SyncTable *table, const Row *row);
+extern const Bitmapset *row_readable(Push *push, const SyncTable *table, bool *all);	/* NULL: the caller may not read the table */
 extern char *row_read_again(Push *push, SyncTable *table, const char *entity_id);	/* row as JSON under today's rights, or NULL */
 extern Deletion row_seen_deletion(Push *push, const Change *change);
 
-/* read_change.c: reads members and privileges; the time apart, because a malformed one raises */
+/* read_change.c: reads members, times, privileges and edit windows; raises nothing */
 extern void change_read(Push *push, Change *change, const JsonbValue *v);
-extern void change_read_timestamp(Push *push, Change *change);	/* also where edit windows are checked */
 extern void change_check_data(Push *push, Change *change);	/* each member of data a column that the caller may write */
 extern void change_bad(Push *push, Change *change, const char *message, const char *hint);
 

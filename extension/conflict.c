@@ -68,10 +68,10 @@ row_user(const SyncTable *table, const Row *row)
 }
 
 static char *
-row_json(const SyncTable *table, const Row *row)
+row_json(Push *push, const SyncTable *table, const Row *row)
 {
 	bool		all;
-	Bitmapset  *readable = sync_readable_columns(table, &all);
+	const Bitmapset *readable = row_readable(push, table, &all);
 	StringInfoData out;
 
 	initStringInfo(&out);
@@ -112,7 +112,7 @@ conflict_record(Push *push, Change *change, const char *kind, const char *outcom
 	conflict->server_version = server_version;
 	if (server && server->tuple)
 	{
-		conflict->server_data = row_json(change->table, server);
+		conflict->server_data = row_json(push, change->table, server);
 		conflict->changed_by = row_user(change->table, server);
 	}
 	conflict->audience = audience(push, change->table, server);

@@ -215,7 +215,7 @@ put_row(StringInfo out, const SyncTable *table, const char *entity_id)
 	appendStringInfoChar(out, '{');
 	put_string(out, "entity_id", entity_id);
 	appendStringInfo(out, "\"xid\":\"" UINT64_FORMAT "\",\"change\":", U64FromFullTransactionId(DatumGetFullTransactionId(xid)));
-	sync_render_row(out, table, row, desc, NULL, 0);
+	sync_render_row(out, table, row, desc, NULL);
 	appendStringInfoChar(out, '}');
 }
 

@@ -5,220 +5,66 @@
  */
 #include "pull.h"
 
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "nodes/bitmapset.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/portal.h"
+#include "executor/tuptable.h"
+#include "utils/memutils.h"
 
-#define FETCH_ROWS 200
-#define MAX_PARAMS 16
+typedef enum PartEnd
+{
+	PART_FINISHED,				/* the query is exhausted */
+	PART_STOPPED,				/* the page was full first */
+	PART_LIMITED				/* it came to its LIMIT: there may be more */
+} PartEnd;
 
+/* The clock is read only now and then: it costs as much as a column. */
 static bool
 is_page_full(const Pull *pull)
 {
+	int			seen = pull->sent + pull->skipped;
+
 	return pull->sent >= pull->limit || pull->out.len >= SYNC_PAGE_BYTES ||
-		((pull->sent > 0 || pull->skipped > 0) && GetCurrentTimestamp() > pull->deadline);
-}
-
-/* Parameters of one query, in the order they are named in its text. */
-typedef struct Params
-{
-	int			n;
-	Oid			types[MAX_PARAMS + INDEX_MAX_KEYS];
-	Datum		values[MAX_PARAMS + INDEX_MAX_KEYS];
-} Params;
-
-static int
-add_param(Params *params, Oid type, Datum value)
-{
-	params->types[params->n] = type;
-	params->values[params->n] = value;
-	return ++params->n;
-}
-
-static Datum
-xip_array(const SyncSnapshot *snapshot)
-{
-	Datum	   *ids = palloc(sizeof(Datum) * Max(snapshot->nxip, 1));
-	int			i;
-
-	for (i = 0; i < snapshot->nxip; i++)
-		ids[i] = UInt64GetDatum(snapshot->xip[i]);
-	return PointerGetDatum(construct_array(ids, snapshot->nxip, XID8OID, 8, true, TYPALIGN_DOUBLE));
-}
-
-/* Not seen by the lower cursor, and below the upper snapshot: exact, and index-friendly. */
-static void
-put_changed(StringInfo sql, Params *params, const SyncToken *token)
-{
-	const SyncSnapshot *lower = token->lower;
-	int			xmax = add_param(params, XID8OID, UInt64GetDatum(lower->xmax));
-
-	if (lower->nxip > 0)
-		appendStringInfo(sql, " AND (t.sync_xid OPERATOR(pg_catalog.>=) $%d OR t.sync_xid OPERATOR(pg_catalog.=) ANY ($%d))", xmax,
-						 add_param(params, get_array_type(XID8OID), xip_array(lower)));
-	else
-		appendStringInfo(sql, " AND t.sync_xid OPERATOR(pg_catalog.>=) $%d", xmax);
-	appendStringInfo(sql, " AND t.sync_xid OPERATOR(pg_catalog.<) $%d",
-					 add_param(params, XID8OID, UInt64GetDatum(token->upper->xmax)));
-}
-
-/* The scope values a part concerns: those held before, or those gained in this round. */
-static char **
-part_values(const Pull *pull, const PullTable *p, char phase, int *n)
-{
-	const SyncHeldScope *gained = NULL;
-	char	  **values = palloc(sizeof(char *) * Max(p->scope->nvalues, 1));
-	ListCell   *lc;
-	int			i;
-
-	foreach(lc, pull->next.gained)
-		if (((SyncHeldScope *) lfirst(lc))->scope_id == p->scope->id)
-			gained = lfirst(lc);
-	*n = 0;
-	for (i = 0; i < p->scope->nvalues; i++)
-		if (phase == 'W' || sync_held_has(gained, p->scope->hashes[i]) == (phase == 'G'))
-			values[(*n)++] = p->scope->values[i];
-	return values;
-}
-
-/* " AND column = ANY (values)", compared in the column's type. */
-static void
-put_scope(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase, const char *expression)
-{
-	const SyncColumn *column = p->table->scope_column;
-	char	   *type = format_type_be_qualified(sync_base_type(column->type));
-	int			n;
-	char	  **values = part_values(pull, p, phase, &n);
-
-	appendStringInfo(sql, " AND %s::%s %s ANY ($%d::pg_catalog.text[]::%s[])", expression, type,
-					 sync_operator(column->type, false), add_param(params, TEXTARRAYOID, sync_text_array(values, n)), type);
-}
-
-/* The select list keeps attribute numbers, so that a row is read alike wherever it comes from; what may not be read is NULL. */
-static void
-put_columns(StringInfo sql, const PullTable *p)
-{
-	const SyncTable *table = p->table;
-	char	  **names = palloc0(sizeof(char *) * (table->natts + 1));
-	int			i;
-
-	for (i = 0; i < table->ncolumns; i++)
-		if (bms_is_member(i, p->readable))
-			names[table->columns[i].attnum] = psprintf("t.%s", quote_identifier(table->columns[i].name));
-	names[table->version_att] = "t.sync_version";
-	names[table->xid_att] = "t.sync_xid";
-	names[table->at_att] = "t.sync_at";
-	names[table->by_att] = "t.sync_by";
-	names[table->clock_att] = "t.sync_clock";
-	appendStringInfoString(sql, "SELECT ");
-	for (i = 1; i <= table->natts; i++)
-		appendStringInfo(sql, "%s%s", i > 1 ? ", " : "", names[i] ? names[i] : "NULL");
+		(seen > 0 && (seen % 16 == 1 || pull->skipped > 0) && GetCurrentTimestamp() > pull->deadline);
 }
 
 static void
-put_key_list(StringInfo sql, const SyncTable *table)
+comma(Pull *pull)
 {
-	int			i;
-
-	for (i = 0; i < table->nkeys; i++)
-		appendStringInfo(sql, "%st.%s", i ? ", " : "", quote_identifier(table->columns[table->keys[i]].name));
+	if (pull->sent++ > 0)
+		sync_put(&pull->out, ",", 1);
 }
 
-/* The texts of a stored place: a JSON array. */
-static char **
-read_place(const char *place, int *n)
+/* ---- sending rows ---- */
+
+/* Takes a query's rows as the executor makes them, without a copy. */
+typedef struct RowReceiver
 {
-	Jsonb	   *array = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(place)));
-	char	  **texts;
-	int			i;
-
-	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
-		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-	*n = JB_ROOT_COUNT(array);
-	texts = palloc(sizeof(char *) * (*n + 1));
-	for (i = 0; i < *n; i++)
-	{
-		texts[i] = sync_json_text(getIthJsonbValueFromContainer(&array->root, i));
-		if (texts[i] == NULL)
-			ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-	}
-	return texts;
-}
-
-/* " AND (order columns) > (the last place)" when the part was begun on an earlier page. */
-static void
-put_place(StringInfo sql, Params *params, const Pull *pull, const SyncTable *table, bool by_xid)
-{
-	int			skip = by_xid ? 1 : 0;
-	int			n;
-	int			i;
-	char	  **texts;
-
-	if (pull->next.part_key[0] == '\0')
-		return;
-	texts = read_place(pull->next.part_key, &n);
-	if (n != table->nkeys + skip)
-		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-	appendStringInfoString(sql, by_xid ? " AND (t.sync_xid, " : " AND (");
-	put_key_list(sql, table);
-	appendStringInfoString(sql, ") > (");
-	if (by_xid)
-		appendStringInfo(sql, "$%d, ", add_param(params, XID8OID, UInt64GetDatum(strtoull(texts[0], NULL, 10))));
-	for (i = 0; i < table->nkeys; i++)
-	{
-		const SyncColumn *column = &table->columns[table->keys[i]];
-
-		appendStringInfo(sql, "%s$%d", i ? ", " : "",
-						 add_param(params, column->type, sync_parse_text(column, texts[i + skip])));
-	}
-	appendStringInfoChar(sql, ')');
-}
-
-static void
-build_row_query(StringInfo sql, Params *params, const Pull *pull, const PullTable *p, char phase)
-{
-	const SyncTable *table = p->table;
-	bool		by_xid = phase == 'I';
-
-	put_columns(sql, p);
-	appendStringInfo(sql, " FROM %s t WHERE true", table->sql_name);
-	if (table->deleted_at >= 0)
-		appendStringInfo(sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
-	if (p->scope)
-		put_scope(sql, params, pull, p, phase, psprintf("t.%s", quote_identifier(table->scope_column->name)));
-	if (by_xid)
-	{
-		put_changed(sql, params, &pull->next);
-		/* The index holds only ids above this one; the literal lets the planner use it. */
-		if (pull->next.lower->xmin > U64FromFullTransactionId(table->enabled_xid))
-			appendStringInfo(sql, " AND t.sync_xid OPERATOR(pg_catalog.>) '" UINT64_FORMAT "'::pg_catalog.xid8",
-							 U64FromFullTransactionId(table->enabled_xid));
-	}
-	put_place(sql, params, pull, table, by_xid);
-	appendStringInfoString(sql, by_xid ? " ORDER BY t.sync_xid, " : " ORDER BY ");
-	put_key_list(sql, table);
-	appendStringInfo(sql, " LIMIT %d", pull->limit - pull->sent + 1);
-}
+	DestReceiver pub;
+	Pull	   *pull;
+	const PullTable *p;
+	char		phase;
+	const char *value;			/* of the scope, where the part goes value by value */
+	int			seen;
+	bool		is_stopped;
+	MemoryContext row_context;
+} RowReceiver;
 
 static char *
-row_place(const SyncTable *table, HeapTuple row, TupleDesc desc, bool by_xid, uint64 xid)
+row_place(const SyncTable *table, const Datum *values, const char *first)
 {
 	StringInfoData place;
-	bool		isnull;
 	int			i;
 
 	initStringInfo(&place);
 	appendStringInfoChar(&place, '[');
-	if (by_xid)
-		appendStringInfo(&place, "\"" UINT64_FORMAT "\",", xid);
+	if (first)
+	{
+		sync_render_string(&place, first, strlen(first));
+		appendStringInfoChar(&place, ',');
+	}
 	for (i = 0; i < table->nkeys; i++)
 	{
 		const SyncColumn *column = &table->columns[table->keys[i]];
-		char	   *text = sync_value_text(column, heap_getattr(row, column->attnum, desc, &isnull));
+		char	   *text = sync_value_text(column, values[column->attnum - 1]);
 
 		if (i)
 			appendStringInfoChar(&place, ',');
@@ -228,20 +74,24 @@ row_place(const SyncTable *table, HeapTuple row, TupleDesc desc, bool by_xid, ui
 	return place.data;
 }
 
-static void
-comma(Pull *pull)
+/* Was this version of the row written by the device that asks? */
+static bool
+is_origin(const Pull *pull, const SyncTable *table, TupleTableSlot *slot)
 {
-	if (pull->sent++ > 0)
-		appendStringInfoChar(&pull->out, ',');
+	SyncWrite	newest;
+	bool		is_copy;
+	HeapTuple	tuple;
+
+	if (pull->device == 0 || slot->tts_isnull[table->clock_att - 1])
+		return false;
+	tuple = ExecFetchSlotHeapTuple(slot, false, &is_copy);
+	sync_clock_newest(table, tuple, slot->tts_tupleDescriptor, &newest);
+	return newest.device == pull->device && newest.version == DatumGetInt64(slot->tts_values[table->version_att - 1]);
 }
 
 static void
-send_row(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleDesc desc)
+send_row(Pull *pull, const PullTable *p, char phase, TupleTableSlot *slot, uint64 xid)
 {
-	bool		isnull;
-	uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(heap_getattr(row, p->table->xid_att, desc, &isnull)));
-
-	pull->next.part_key = row_place(p->table, row, desc, phase == 'I', xid);
 	/* A stamp from a restore lies beyond the counter: it travels with whole tables only. */
 	if (!sync_snapshot_sees(pull->next.upper, xid) && (phase == 'I' || xid < pull->next.upper->xmax))
 	{
@@ -249,62 +99,59 @@ send_row(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleDesc de
 		return;
 	}
 	comma(pull);
-	sync_render_row(&pull->out, p->table, row, desc, p->all_readable ? NULL : p->readable, pull->device);
+	sync_render_change(&pull->out, p->table, slot->tts_values, slot->tts_isnull, p->all_readable ? NULL : p->readable,
+					   is_origin(pull, p->table, slot));
 }
 
-typedef void (*SendRow) (Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleDesc desc);
-
-/*
- * Runs a query by portions; true when it is exhausted, false when the page is full first. The query's own LIMIT leaves one row over, so
- * that a portion which ends with the page is not taken for the end.
- */
 static bool
-send_query(Pull *pull, const PullTable *p, char phase, const char *sql, Params *params, SendRow send, const SyncRole *back)
+receive_row(TupleTableSlot *slot, DestReceiver *self)
 {
-	int			limit = pull->limit - pull->sent + 1;
-	int			seen = 0;
-	Portal		portal = SPI_cursor_open_with_args(NULL, sql, params->n, params->types, params->values, NULL, true,
-												   CURSOR_OPT_NO_SCROLL);
+	RowReceiver *r = (RowReceiver *) self;
+	Pull	   *pull = r->pull;
+	MemoryContext before;
+	uint64		xid;
 
-	if (back)
-		sync_become_back(back);
-	for (;;)
+	if (pull->is_full)
 	{
-		SPITupleTable *rows;
-		uint64		n;
-		uint64		i;
-
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		rows = SPI_tuptable;
-		n = SPI_processed;
-		for (i = 0; i < n; i++)
-		{
-			if (is_page_full(pull))
-			{
-				SPI_cursor_close(portal);
-				return false;
-			}
-			seen++;
-			send(pull, p, phase, rows->vals[i], rows->tupdesc);
-		}
-		SPI_freetuptable(rows);
-		if (n == 0)
-			break;
+		r->is_stopped = true;
+		return false;
 	}
-	SPI_cursor_close(portal);
-	/* Rows passed over can use the LIMIT up: then there may be more. */
-	return seen < limit;
+	slot_getallattrs(slot);
+	xid = U64FromFullTransactionId(DatumGetFullTransactionId(slot->tts_values[r->p->table->xid_att - 1]));
+	before = MemoryContextSwitchTo(r->row_context);
+	send_row(pull, r->p, r->phase, slot, xid);
+	pull->is_full = is_page_full(pull);
+	/* The place is written for the last row only: of the page, or of the query. */
+	if (pull->is_full || ++r->seen > pull->limit)
+	{
+		MemoryContextSwitchTo(pull->context);
+		pull->next.part_key = row_place(r->p->table, slot->tts_values, r->phase == 'I' ? psprintf(UINT64_FORMAT, xid) : r->value);
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(r->row_context);
+	return true;
 }
 
-static bool
-send_rows(Pull *pull, const PullTable *p, char phase)
+static void
+ignore_startup(DestReceiver *self, int operation, TupleDesc desc)
 {
-	StringInfoData sql;
-	Params		params = {0};
+}
 
-	initStringInfo(&sql);
-	build_row_query(&sql, &params, pull, p, phase);
-	return send_query(pull, p, phase, sql.data, &params, send_row, NULL);
+static void
+ignore(DestReceiver *self)
+{
+}
+
+static PartEnd
+send_rows(Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
+{
+	RowReceiver r = {.pub = {receive_row, ignore_startup, ignore, ignore, DestTuplestore}, .pull = pull, .p = p, .phase = phase,
+	.value = value};
+
+	r.row_context = AllocSetContextCreate(CurrentMemoryContext, "sync row", ALLOCSET_DEFAULT_SIZES);
+	pull_query_rows(pull, p, phase, range, value, &r.pub);
+	MemoryContextDelete(r.row_context);
+	return r.is_stopped ? PART_STOPPED : r.seen > pull->limit ? PART_LIMITED : PART_FINISHED;
 }
 
 /* ---- sending tombstones ---- */
@@ -316,31 +163,15 @@ enum
 
 /* Is the key alive and within the caller's reach? Then its row says more than the tombstone of its past. */
 static bool
-is_alive(Pull *pull, const PullTable *p, const char *entity_id)
+is_alive(const Pull *pull, const PullTable *p, const char *entity_id)
 {
-	const SyncTable *table = p->table;
-	StringInfoData sql;
-	Params		params = {0};
 	Datum		keys[INDEX_MAX_KEYS];
-	int			i;
 
-	if (!sync_parse_entity_id(table, entity_id, keys))
-		return false;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT 1 FROM %s t WHERE ", table->sql_name);
-	sync_put_key(&sql, table, 1, params.types);
-	for (i = 0; i < table->nkeys; i++)
-		add_param(&params, params.types[i], keys[i]);
-	if (table->deleted_at >= 0)
-		appendStringInfo(&sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
-	if (p->scope)
-		put_scope(&sql, &params, pull, p, 'W', psprintf("t.%s", quote_identifier(table->scope_column->name)));
-	SPI_execute_with_args(sql.data, params.n, params.types, params.values, NULL, true, 1);
-	return SPI_processed > 0;
+	return sync_parse_entity_id(p->table, entity_id, keys) && pull_is_alive(pull, p, keys);
 }
 
 static void
-send_tombstone(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleDesc desc)
+send_tombstone(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
 {
 	bool		isnull;
 	uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(row, desc, TS_XID, &isnull)));
@@ -366,34 +197,56 @@ send_tombstone(Pull *pull, const PullTable *p, char phase, HeapTuple row, TupleD
 }
 
 /* Read as the extension's owner, for holders of the old scope value only; whether the key lives is asked as the caller. */
-static bool
-send_tombstones(Pull *pull, const PullTable *p)
+static PartEnd
+send_tombstones(Pull *pull, const PullTable *p, PullRange range)
 {
-	StringInfoData sql;
-	Params		params = {0};
 	SyncRole	saved;
+	SPITupleTable *rows;
+	uint64		n;
+	uint64		i;
 
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by "
-					 "FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
-					 add_param(&params, INT4OID, Int32GetDatum(p->table->id)));
-	put_changed(&sql, &params, &pull->next);
-	if (p->scope)
-		put_scope(&sql, &params, pull, p, 'I', "t.scope_value");
-	if (pull->next.part_key[0])
-	{
-		int			n;
-		char	  **place = read_place(pull->next.part_key, &n);
-
-		if (n != 2)
-			ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-		appendStringInfo(&sql, " AND (t.sync_xid, t.id) > ($%d, $%d)",
-						 add_param(&params, XID8OID, UInt64GetDatum(strtoull(place[0], NULL, 10))),
-						 add_param(&params, INT8OID, Int64GetDatum(strtoll(place[1], NULL, 10))));
-	}
-	appendStringInfo(&sql, " ORDER BY t.sync_xid, t.id LIMIT %d", pull->limit - pull->sent + 1);
 	sync_become_extension(&saved);
-	return send_query(pull, p, 'T', sql.data, &params, send_tombstone, &saved);
+	pull_query_tombstones(pull, p, range);
+	sync_become_back(&saved);
+	rows = SPI_tuptable;
+	n = SPI_processed;
+	for (i = 0; i < n; i++)
+	{
+		if (pull->is_full)
+			return PART_STOPPED;
+		send_tombstone(pull, p, rows->vals[i], rows->tupdesc);
+		pull->is_full = is_page_full(pull);
+	}
+	SPI_freetuptable(rows);
+	return n > (uint64) pull->limit ? PART_LIMITED : PART_FINISHED;
+}
+
+bool
+pull_has_tombstones(const Pull *pull, const PullTable *p)
+{
+	PullRange	range;
+	SyncRole	saved;
+	uint64		i;
+
+	for (range = RANGE_RUNNING; range <= RANGE_SINCE; range++)
+	{
+		if (!pull_has_range(&pull->next, range))
+			continue;
+		sync_become_extension(&saved);
+		pull_query_tombstones(pull, p, range);
+		sync_become_back(&saved);
+		if (SPI_processed > (uint64) pull->limit)	/* too many to look at each */
+			return true;
+		for (i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, TS_XID, &isnull);
+
+			if (sync_snapshot_sees(pull->next.upper, U64FromFullTransactionId(DatumGetFullTransactionId(xid))))
+				return true;
+		}
+	}
+	return false;
 }
 
 /* ---- the round ---- */
@@ -411,23 +264,61 @@ is_part_of(const PullTable *p, char phase, const Pull *pull)
 		return true;
 	if (p->scope == NULL)
 		return false;
-	part_values(pull, p, 'G', &n);
+	pull_part_values(pull, p, 'G', &n);
 	return n > 0;
+}
+
+/* true when the range is exhausted */
+static bool
+send_range(Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
+{
+	PartEnd		end = PART_LIMITED;
+
+	if (!pull_has_range(&pull->next, range))
+		return true;
+	while (end == PART_LIMITED)
+		end = phase == 'T' ? send_tombstones(pull, p, range) : send_rows(pull, p, phase, range, value);
+	return end == PART_FINISHED;
+}
+
+static bool
+send_values(Pull *pull, const PullTable *p, char phase)
+{
+	const char *from = pull_place_value(pull, p);
+	int			n;
+	char	  **values = pull_part_values(pull, p, phase, &n);
+	char	   *last = pull->next.part_key;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		int			order = from ? strcmp(values[i], from) : 1;
+
+		if (order < 0)
+			continue;
+		if (pull->next.part_key[0])
+			last = pull->next.part_key;
+		if (order > 0)
+			pull->next.part_key = "";
+		if (!send_range(pull, p, phase, RANGE_ALL, values[i]))
+		{
+			/* Not even this value's first row went on the page: it goes on behind the last one sent. */
+			if (pull->next.part_key[0] == '\0')
+				pull->next.part_key = last;
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool
 send_part(Pull *pull, const PullTable *p, char phase)
 {
-	for (;;)
-	{
-		int			before = pull->sent + pull->skipped;
-		bool		is_done = phase == 'T' ? send_tombstones(pull, p) : send_rows(pull, p, phase);
-
-		if (is_done)
-			return true;
-		if (is_page_full(pull) || pull->sent + pull->skipped == before)
-			return false;
-	}
+	if (pull_by_value(pull, p, phase))
+		return send_values(pull, p, phase);
+	if (phase == 'W' || phase == 'G')
+		return send_range(pull, p, phase, RANGE_ALL, NULL);
+	return send_range(pull, p, phase, RANGE_RUNNING, NULL) && send_range(pull, p, phase, RANGE_SINCE, NULL);
 }
 
 /* Sends parts from the token's place on; true when the round is finished. */
@@ -450,6 +341,7 @@ pull_send_round(Pull *pull)
 			phase = strchr(phases, pull->next.part_phase);
 			if (phase == NULL || *phase == '\0')
 				ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
+			pull_check_place(pull, p, *phase);
 		}
 		for (; *phase; phase++)
 		{

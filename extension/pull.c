@@ -33,8 +33,9 @@ read_request(Pull *pull, Jsonb *request)
 	pull->tables = sync_json_array(&request->root, "tables", false);
 	pull->priority = (int) sync_json_int(&request->root, "priority", 3, 1, 3);
 	pull->limit = (int) sync_json_int(&request->root, "limit", SYNC_PAGE_ROWS, 1, SYNC_PAGE_ROWS_MAX);
-	/* A bare number cannot say what its holder was sent: it starts anew. */
-	pull->had_token = token != NULL || sync_json_get(&request->root, "n") != NULL;
+	pull->schema_version = (int) sync_json_int(&request->root, "schema_version", -1, 0, PG_INT32_MAX);
+	pull->number = token ? -1 : sync_json_int(&request->root, "n", -1, 0, INT64CONST(1) << 53);
+	pull->had_token = token != NULL || pull->number >= 0;
 	pull->given = token ? sync_token_read(token) : NULL;
 }
 
@@ -165,11 +166,23 @@ put_reset(Pull *pull)
 		appendStringInfoChar(&pull->out, ']');
 }
 
+/* Until the round is finished it is the number that the round began with: whoever stops half-way and goes on from it misses nothing. */
+static uint64
+cursor_number(const SyncToken *next, bool is_done)
+{
+	const SyncSnapshot *cursor = is_done ? next->upper : next->lower;
+
+	if (cursor == NULL)
+		return 0;
+	return ((uint64) (next->incarnation & PULL_INCARNATION_MASK) << PULL_NUMBER_BITS) |
+		(cursor->xmin & ((UINT64CONST(1) << PULL_NUMBER_BITS) - 1));
+}
+
 static void
 finish_page(Pull *pull, bool is_done)
 {
 	SyncToken  *next = &pull->next;
-	uint64		number = ((uint64) (next->incarnation & 0xfff) << 41) | (next->upper->xmin & ((UINT64CONST(1) << 41) - 1));
+	uint64		number = cursor_number(next, is_done);
 
 	appendStringInfoChar(&pull->out, ']');
 	if (pull->withdrawn.len)
@@ -201,31 +214,56 @@ check_state(void)
 				 errhint("Its own later changes would be missed: pull in a transaction of its own.")));
 }
 
-/* A row's locks and this snapshot go together: everything below runs in the snapshot of the calling statement. */
+/* What pull and digest begin with. */
+void
+pull_begin(Pull *pull, Jsonb *request)
+{
+	read_request(pull, request);
+	pull->context = CurrentMemoryContext;
+	pull->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
+	initStringInfo(&pull->withdrawn);
+	select_tables(pull);
+}
+
+/* Everything runs in the snapshot of the calling statement. The answer is made in the caller's memory, with room for its length in front. */
 Datum
-sync_pull(PG_FUNCTION_ARGS)
+pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 {
 	Pull		pull = {0};
 	Jsonb	   *request = sync_request(fcinfo);
-	MemoryContext caller = CurrentMemoryContext;
-	text	   *answer;
-	bool		is_done;
 
 	check_state();
-	SPI_connect();
-	read_request(&pull, request);
-	pull.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
-	initStringInfo(&pull.withdrawn);
 	initStringInfo(&pull.out);
-	appendStringInfoString(&pull.out, "{\"changes\":[");
-	select_tables(&pull);
-	pull_place_round(&pull);
-	is_done = pull_send_round(&pull);
-	finish_page(&pull, is_done);
-	MemoryContextSwitchTo(caller);
-	answer = cstring_to_text_with_len(pull.out.data, pull.out.len);
+	appendStringInfoSpaces(&pull.out, VARHDRSZ);
+	SPI_connect();
+	sync_plans_begin();
+	PG_TRY();
+	{
+		make(&pull, request);
+	}
+	PG_FINALLY();
+	{
+		sync_plans_end();
+	}
+	PG_END_TRY();
 	SPI_finish();
-	PG_RETURN_TEXT_P(answer);
+	SET_VARSIZE(pull.out.data, pull.out.len);
+	PG_RETURN_TEXT_P((text *) pull.out.data);
+}
+
+static void
+make_page(Pull *pull, Jsonb *request)
+{
+	appendStringInfoString(&pull->out, "{\"changes\":[");
+	pull_begin(pull, request);
+	pull_place_round(pull);
+	finish_page(pull, pull_send_round(pull));
+}
+
+Datum
+sync_pull(PG_FUNCTION_ARGS)
+{
+	return pull_answer(fcinfo, make_page);
 }
 
 Datum

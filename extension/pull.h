@@ -1,5 +1,5 @@
 /*
- * pull.h - a pull in progress, shared by pull.c (request and answer), round.c (where it starts) and page.c (what is sent).
+ * pull.h - a pull in progress, shared by pull.c (request and answer), round.c (where it starts) and part.c (its queries) and page.c (what is sent).
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -20,6 +20,7 @@ typedef struct PullTable
 	SyncScope  *scope;			/* NULL: none */
 	bool		is_whole;		/* all rows are sent */
 	bool		is_reset;		/* and the client drops what it has first */
+	bool		is_withdrawn;	/* a scope of it was lost */
 } PullTable;
 
 typedef struct Pull
@@ -29,7 +30,9 @@ typedef struct Pull
 	int			priority;
 	int			limit;
 	uint64		device;
-	bool		had_token;
+	int			schema_version;	/* -1: not said */
+	int64		number;			/* "n", -1: none */
+	bool		had_token;		/* or number: something to start anew from */
 	SyncToken  *given;			/* NULL: none, or of no use */
 	/* what there is */
 	List	   *selected;		/* of PullTable */
@@ -38,14 +41,42 @@ typedef struct Pull
 	StringInfoData out;
 	int			sent;
 	int			skipped;		/* rows passed without sending since the page began */
+	bool		is_full;		/* what comes next goes on the next page */
+	MemoryContext context;		/* of the call */
 	TimestampTz deadline;
 	StringInfoData withdrawn;
 } Pull;
+
+/* Clients that insist on a number as their cursor: 12 bits of the incarnation above 41 of an id below which everything was sent. */
+#define PULL_NUMBER_BITS 41
+#define PULL_INCARNATION_MASK 0xfff
+
+/* pull.c */
+extern void pull_begin(Pull *pull, Jsonb *request);
+extern Datum pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request));
 
 /* round.c: sets where this page goes on, from the token given or anew; fills next, withdrawn, is_whole, is_reset */
 extern void pull_place_round(Pull *pull);
 
 /* page.c: sends rows from there until the page is full; true when the round is finished */
 extern bool pull_send_round(Pull *pull);
+
+/* Is there a deletion since the lower cursor that concerns the caller? */
+extern bool pull_has_tombstones(const Pull *pull, const PullTable *p);
+
+/* part.c: the queries. A range of ids not seen by the lower cursor: those that ran then and are finished, those begun since. */
+typedef enum PullRange
+{
+	RANGE_ALL, RANGE_RUNNING, RANGE_SINCE
+} PullRange;
+extern bool pull_has_range(const SyncToken *token, PullRange range);
+extern bool pull_by_value(const Pull *pull, const PullTable *p, char phase);
+extern const char *pull_place_value(const Pull *pull, const PullTable *p);
+extern void pull_check_place(const Pull *pull, const PullTable *p, char phase);
+extern char **pull_part_values(const Pull *pull, const PullTable *p, char phase, int *n);
+extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value,
+							DestReceiver *dest);
+extern void pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range);	/* as the extension */
+extern bool pull_is_alive(const Pull *pull, const PullTable *p, const Datum *keys);
 
 #endif

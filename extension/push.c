@@ -19,43 +19,6 @@
 
 PG_FUNCTION_INFO_V1(sync_push);
 
-/* A malformed time raises: it is read in a subtransaction of its own. */
-static void
-read_time_text(Push *push, Change *change)
-{
-	Attempt		attempt;
-
-	attempt_begin(&attempt);
-	PG_TRY();
-	{
-		change_read_timestamp(push, change);
-		attempt_keep(&attempt);
-	}
-	PG_CATCH();
-	{
-		attempt_drop(&attempt);
-		change_bad(push, change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
-	}
-	PG_END_TRY();
-}
-
-static void
-read_times(Push *push)
-{
-	int			i;
-
-	for (i = 0; i < push->nchanges; i++)
-	{
-		Change	   *change = &push->changes[i];
-		JsonbValue *v = change->is_decided ? NULL : sync_json_get(change->object, "timestamp");
-
-		if (v && v->type == jbvString)
-			read_time_text(push, change);
-		else if (!change->is_decided)
-			change_read_timestamp(push, change);
-	}
-}
-
 static void
 set_constraints(bool deferred)
 {
@@ -359,7 +322,6 @@ run_push(Push *push, Jsonb *request)
 	lock_device(push);
 	force_synchronous_commit();
 	read_changes(push, request);
-	read_times(push);
 	ledger_index(push);
 	ledger_read(push);
 	ledger_set_repeats_aside(push);

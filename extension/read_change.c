@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/numeric.h"
 
@@ -120,12 +121,46 @@ check_edit_window(Push *push, Change *change)
 					  "Show the user the row as it is now and let them make the change again.");
 }
 
+/* PostgreSQL's own reading of times, without raising; false: it is none. Session settings matter only where no zone is given. */
+static bool
+parse_time(const char *text, TimestampTz *at)
+{
+	char		work[MAXDATELEN + MAXDATEFIELDS];
+	char	   *field[MAXDATEFIELDS];
+	int			ftype[MAXDATEFIELDS];
+	int			nfields;
+	int			dtype;
+	int			tz;
+	fsec_t		fsec;
+	struct pg_tm tm;
+
+	if (ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields) != 0)
+		return false;
+#if PG_VERSION_NUM >= 160000
+	{
+		DateTimeErrorExtra extra;
+
+		if (DecodeDateTime(field, ftype, nfields, &dtype, &tm, &fsec, &tz, &extra) != 0)
+			return false;
+	}
+#else
+	if (DecodeDateTime(field, ftype, nfields, &dtype, &tm, &fsec, &tz) != 0)
+		return false;
+#endif
+	if (dtype == DTK_LATE || dtype == DTK_EARLY)
+	{
+		*at = dtype == DTK_LATE ? DT_NOEND : DT_NOBEGIN;
+		return true;
+	}
+	return dtype == DTK_DATE && tm2timestamp(&tm, fsec, &tz, at) == 0;
+}
+
 /*
  * The time of the edit by the client's clock, as ISO 8601 or milliseconds since 1970. A clock that leads by more than a minute is set
  * back to that; without a time the edit counts as made now.
  */
-void
-change_read_timestamp(Push *push, Change *change)
+static void
+read_timestamp(Push *push, Change *change)
 {
 	JsonbValue *v = sync_json_get(change->object, "timestamp");
 
@@ -143,10 +178,7 @@ change_read_timestamp(Push *push, Change *change)
 		}
 		change->edited_at = (TimestampTz) (ms * 1000.0) - (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	}
-	else if (v->type == jbvString)
-		change->edited_at = DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(sync_json_text(v)),
-																	ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
-	else
+	else if (v->type != jbvString || !parse_time(sync_json_text(v), &change->edited_at))
 		change_bad(push, change, "\"timestamp\" must be a time in ISO 8601 or milliseconds since 1970", NULL);
 	change->edited_at = Min(change->edited_at, push->now + SYNC_CLOCK_AHEAD);
 	check_edit_window(push, change);
@@ -204,6 +236,27 @@ may_write(const SyncTable *table, int column, AclMode mode)
 		pg_attribute_aclcheck(table->relid, table->columns[column].attnum, GetUserId(), mode) == ACLCHECK_OK;
 }
 
+/* What was found of the last table looked at: a batch mostly stays with one. */
+static bool
+may_write_cached(Push *push, const SyncTable *table, int column, AclMode mode)
+{
+	Rights	   *rights = &push->rights[mode == ACL_INSERT ? 0 : 1];
+	int			i;
+
+	if (rights->table != table)
+	{
+		MemoryContext before = MemoryContextSwitchTo(push->context);
+
+		rights->table = table;
+		rights->columns = NULL;
+		for (i = 0; i < table->ncolumns; i++)
+			if (may_write(table, i, mode))
+				rights->columns = bms_add_member(rights->columns, i);
+		MemoryContextSwitchTo(before);
+	}
+	return bms_is_member(column, rights->columns);
+}
+
 /* Each member of "data" must be a column that the caller may write. */
 void
 change_check_data(Push *push, Change *change)
@@ -231,7 +284,7 @@ change_check_data(Push *push, Change *change)
 			verdict_error(push, change, "server_column", psprintf("column \"%s\" is kept by the server", text),
 						  "Use operation delete.");
 		else if (!table->columns[column].is_generated && column != table->updated_at && column != table->deleted_at &&
-				 !may_write(table, column, mode))
+				 !may_write_cached(push, table, column, mode))
 			verdict_error(push, change, "forbidden", psprintf("column \"%s\" may not be written", text), NULL);
 	}
 }
@@ -281,6 +334,8 @@ change_read(Push *push, Change *change, const JsonbValue *v)
 		read_entity_id(push, change);
 	if (!change->is_decided)
 		read_local_version(push, change);
+	if (!change->is_decided)
+		read_timestamp(push, change);
 	if (!change->is_decided)
 		read_body(push, change);
 }

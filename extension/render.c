@@ -5,22 +5,24 @@
  */
 #include "sync.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "common/base64.h"
+#include "common/shortest_dec.h"
 #include "miscadmin.h"
 #include "pgtime.h"
 #include "utils/builtins.h"
 #include "utils/bytea.h"
 #include "utils/cash.h"
 #include "utils/date.h"
-#include "utils/datetime.h"
 #include "utils/float.h"
-#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
 #include "utils/typcache.h"
+#include "utils/uuid.h"
 #include "executor/spi.h"
 
 /*
@@ -75,58 +77,20 @@ sync_render_setup(SyncColumn *column)
 	bool		is_varlena;
 
 	column->kind = sync_kind(column->type);
+	column->base = getBaseType(column->type);
 	getTypeOutputInfo(column->type, &function, &is_varlena);
 	fmgr_info_cxt(function, &column->output, CurrentMemoryContext);
 	get_typlenbyval(column->type, &column->len, &column->byval);
-}
-
-void
-sync_render_string(StringInfo out, const char *text, int len)
-{
-	int			i;
-	int			start = 0;
-
-	appendStringInfoCharMacro(out, '"');
-	for (i = 0; i < len; i++)
+	if (column->name)
 	{
-		unsigned char c = (unsigned char) text[i];
-		const char *escape;
+		StringInfoData name;
 
-		if (likely(c >= 0x20 && c != '"' && c != '\\'))
-			continue;
-		appendBinaryStringInfo(out, text + start, i - start);
-		start = i + 1;
-		switch (c)
-		{
-			case '"':
-				escape = "\\\"";
-				break;
-			case '\\':
-				escape = "\\\\";
-				break;
-			case '\b':
-				escape = "\\b";
-				break;
-			case '\f':
-				escape = "\\f";
-				break;
-			case '\n':
-				escape = "\\n";
-				break;
-			case '\r':
-				escape = "\\r";
-				break;
-			case '\t':
-				escape = "\\t";
-				break;
-			default:
-				appendStringInfo(out, "\\u%04x", c);
-				continue;
-		}
-		appendBinaryStringInfo(out, escape, 2);
+		initStringInfo(&name);
+		sync_render_string(&name, column->name, strlen(column->name));
+		sync_put(&name, ":", 1);
+		column->json_name = name.data;
+		column->json_name_len = name.len;
 	}
-	appendBinaryStringInfo(out, text + start, len - start);
-	appendStringInfoCharMacro(out, '"');
 }
 
 /* Calls an output function under fixed settings, whatever the session's are. */
@@ -139,6 +103,7 @@ fixed_output(FmgrInfo *function, Datum value)
 	int			float_digits = extra_float_digits;
 	int			bytea_style = bytea_output;
 	pg_tz	   *zone = session_timezone;
+	static pg_tz *utc = NULL;	/* kept for good by pgtz.c */
 	char	   *volatile text = NULL;
 
 	DateStyle = USE_ISO_DATES;
@@ -146,7 +111,9 @@ fixed_output(FmgrInfo *function, Datum value)
 	IntervalStyle = INTSTYLE_POSTGRES;
 	extra_float_digits = 1;
 	bytea_output = BYTEA_OUTPUT_HEX;
-	session_timezone = pg_tzset("UTC");
+	if (utc == NULL)
+		utc = pg_tzset("UTC");
+	session_timezone = utc;
 	PG_TRY();
 	{
 		text = OutputFunctionCall(function, value);
@@ -162,37 +129,6 @@ fixed_output(FmgrInfo *function, Datum value)
 	}
 	PG_END_TRY();
 	return text;
-}
-
-/* "2026-01-02 01:04:05+00" → "2026-01-02T01:04:05Z", in place. */
-static void
-iso_timestamp(char *text)
-{
-	char	   *space = strchr(text, ' ');
-	char	   *zone = strstr(text, "+00");
-
-	if (space)
-		*space = 'T';
-	if (zone)
-	{
-		*zone = 'Z';
-		memmove(zone + 1, zone + 3, strlen(zone + 3) + 1);
-	}
-}
-
-void
-sync_render_timestamp(StringInfo out, TimestampTz at)
-{
-	struct pg_tm tm;
-	fsec_t		fsec;
-	char		text[MAXDATELEN + 1];
-
-	if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
-		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
-	tm.tm_isdst = 0;			/* else no zone is written */
-	EncodeDateTime(&tm, fsec, true, 0, NULL, USE_ISO_DATES, text);
-	iso_timestamp(text);
-	sync_render_string(out, text, strlen(text));
 }
 
 static void
@@ -320,6 +256,38 @@ render_other(StringInfo out, const SyncColumn *column, Datum value)
 		render_composite(out, value);
 }
 
+/*
+ * The common types, written without their output functions; 0 when the type is none of these, or its value an edge (an infinity, a year that
+ * has not four digits). What is written is digits, letters, signs and colons only: nothing in it needs an escape.
+ */
+static int
+format_simple(char *out, Oid base, Datum value)
+{
+	switch (base)
+	{
+		case INT2OID:
+			return pg_itoa(DatumGetInt16(value), out);
+		case INT4OID:
+			return pg_ltoa(DatumGetInt32(value), out);
+		case INT8OID:
+			return pg_lltoa(DatumGetInt64(value), out);
+		case FLOAT4OID:
+			return isfinite(DatumGetFloat4(value)) ? float_to_shortest_decimal_bufn(DatumGetFloat4(value), out) : 0;
+		case FLOAT8OID:
+			return isfinite(DatumGetFloat8(value)) ? double_to_shortest_decimal_bufn(DatumGetFloat8(value), out) : 0;
+		case TIMESTAMPOID:
+			return sync_format_timestamp(out, DatumGetTimestamp(value), false);
+		case TIMESTAMPTZOID:
+			return sync_format_timestamp(out, DatumGetTimestampTz(value), true);
+		case DATEOID:
+			return sync_format_date(out, DatumGetDateADT(value));
+		case UUIDOID:
+			return sync_format_uuid(out, DatumGetUUIDP(value)->data);
+		default:
+			return 0;
+	}
+}
+
 /* Types whose bytes are their output text. */
 static bool
 is_plain_text(Oid base)
@@ -327,29 +295,22 @@ is_plain_text(Oid base)
 	return base == TEXTOID || base == VARCHAROID || base == BPCHAROID;
 }
 
-void
-sync_render_value(StringInfo out, const SyncColumn *column, Datum value)
+/* As JSON, where that is not simply a string of the text. */
+static void
+render_by_kind(StringInfo out, const SyncColumn *column, Datum value)
 {
 	FmgrInfo   *output = unconstify(FmgrInfo *, &column->output);
-	char		digits[16];
 	char	   *text;
 
 	switch (column->kind)
 	{
 		case 'n':
-			if (column->type == INT4OID)
-			{
-				pg_ltoa(DatumGetInt32(value), digits);
-				appendStringInfoString(out, digits);
-			}
-			else
-				appendStringInfoString(out, OutputFunctionCall(output, value));
+		case 'j':
+			text = OutputFunctionCall(output, value);
+			sync_put(out, text, strlen(text));
 			break;
 		case 'b':
-			appendStringInfoString(out, DatumGetBool(value) ? "true" : "false");
-			break;
-		case 'j':
-			appendStringInfoString(out, OutputFunctionCall(output, value));
+			sync_put(out, DatumGetBool(value) ? "true" : "false", DatumGetBool(value) ? 4 : 5);
 			break;
 		case 'y':
 			render_base64(out, DatumGetByteaPP(value));
@@ -362,21 +323,44 @@ sync_render_value(StringInfo out, const SyncColumn *column, Datum value)
 			if (strpbrk(text, "Ny"))	/* NaN, Infinity */
 				sync_render_string(out, text, strlen(text));
 			else
-				appendStringInfoString(out, text);
+				sync_put(out, text, strlen(text));
 			break;
-		case 's':
-			if (is_plain_text(getBaseType(column->type)))
-			{
-				struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
-
-				sync_render_string(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
-				break;
-			}
-			/* FALLTHROUGH */
 		default:
 			text = sync_value_text(column, value);
 			sync_render_string(out, text, strlen(text));
 	}
+}
+
+void
+sync_render_value(StringInfo out, const SyncColumn *column, Datum value)
+{
+	bool		is_bare = column->kind == 'n' || column->kind == 'f';
+	int			len;
+
+	if (is_plain_text(column->base))
+	{
+		struct varlena *v = PG_DETOAST_DATUM_PACKED(value);
+
+		sync_render_string(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+		return;
+	}
+	if (out->maxlen - out->len < SYNC_FORMAT_ROOM + 3)
+		enlargeStringInfo(out, SYNC_FORMAT_ROOM + 3);
+	len = format_simple(out->data + out->len + !is_bare, column->base, value);
+	if (len == 0)
+	{
+		out->data[out->len] = '\0';
+		render_by_kind(out, column, value);
+		return;
+	}
+	if (!is_bare)
+	{
+		out->data[out->len] = '"';
+		out->data[out->len + len + 1] = '"';
+		len += 2;
+	}
+	out->len += len;
+	out->data[out->len] = '\0';
 }
 
 /* The same text without quotes, for keys and scope values. */
@@ -384,16 +368,23 @@ char *
 sync_value_text(const SyncColumn *column, Datum value)
 {
 	FmgrInfo   *output = unconstify(FmgrInfo *, &column->output);
-	char	   *text;
+	char	   *result;
+	char		simple[SYNC_FORMAT_ROOM];
+	int			len;
 	StringInfoData out;
 
+	if (is_plain_text(column->base))
+		return TextDatumGetCString(value);
+	len = format_simple(simple, column->base, value);
+	if (len > 0)
+		return pnstrdup(simple, len);
 	switch (column->kind)
 	{
 		case 't':
 		case 'z':
-			text = fixed_output(output, value);
-			iso_timestamp(text);
-			return text;
+			result = fixed_output(output, value);
+			sync_iso_timestamp(result);
+			return result;
 		case 'y':
 			initStringInfo(&out);
 			render_base64(&out, DatumGetByteaPP(value));
@@ -492,87 +483,134 @@ sync_parse_entity_id(const SyncTable *table, const char *entity_id, Datum *keys)
 	return true;
 }
 
-void
-sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable)
+static void
+render_data(StringInfo out, const SyncTable *table, const Datum *values, const bool *nulls, const Bitmapset *readable)
 {
-	bool		is_first = true;
+	char		separator = '{';
 	int			i;
 
-	appendStringInfoChar(out, '{');
 	for (i = 0; i < table->ncolumns; i++)
 	{
 		const SyncColumn *column = &table->columns[i];
-		bool		isnull;
-		Datum		value;
+		int			att = column->attnum - 1;
 
 		if (readable && !bms_is_member(i, readable))
 			continue;
-		if (!is_first)
-			appendStringInfoChar(out, ',');
-		is_first = false;
-		sync_render_string(out, column->name, strlen(column->name));
-		appendStringInfoChar(out, ':');
-		value = heap_getattr(tuple, column->attnum, desc, &isnull);
-		if (isnull)
-			appendStringInfoString(out, "null");
+		sync_put(out, &separator, 1);
+		separator = ',';
+		sync_put(out, column->json_name, column->json_name_len);
+		if (nulls[att])
+			sync_put(out, "null", 4);
 		else
-			sync_render_value(out, column, value);
+			sync_render_value(out, column, values[att]);
 	}
-	appendStringInfoChar(out, '}');
+	if (separator == '{')
+		sync_put(out, "{", 1);
+	sync_put(out, "}", 1);
 }
 
-void
-sync_render_member(StringInfo out, const char *name, const char *text)
+/* The string of the key: one column's text, or the text of a JSON array of several. */
+static void
+render_entity_id(StringInfo out, const SyncTable *table, const Datum *values)
 {
-	appendStringInfo(out, ",\"%s\":", name);
-	if (text)
-		sync_render_string(out, text, strlen(text));
+	const SyncColumn *key = &table->columns[table->keys[0]];
+	Datum		keys[INDEX_MAX_KEYS];
+	char	   *text;
+	int			i;
+
+	/* These are strings as JSON anyway; numbers and booleans are not. */
+	if (table->nkeys == 1 && (is_plain_text(key->base) || key->base == UUIDOID || key->base == INT8OID))
+	{
+		sync_render_value(out, key, values[key->attnum - 1]);
+		return;
+	}
+	for (i = 0; i < table->nkeys; i++)
+		keys[i] = values[table->columns[table->keys[i]].attnum - 1];
+	text = sync_entity_id_of(table, keys);
+	sync_render_string(out, text, strlen(text));
+}
+
+static void
+render_text_member(StringInfo out, const char *name, Datum value, bool isnull)
+{
+	struct varlena *v;
+
+	sync_put(out, name, strlen(name));
+	if (isnull)
+	{
+		sync_put(out, "null", 4);
+		return;
+	}
+	v = PG_DETOAST_DATUM_PACKED(value);
+	sync_render_string(out, VARDATA_ANY(v), VARSIZE_ANY_EXHDR(v));
+}
+
+static void
+render_scope(StringInfo out, const SyncColumn *column, Datum value, bool isnull)
+{
+	if (!isnull && is_plain_text(column->base))
+		render_text_member(out, ",\"scope\":", value, false);
 	else
-		appendStringInfoString(out, "null");
+		sync_render_member(out, "scope", isnull ? NULL : sync_value_text(column, value));
 }
 
 void
-sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
-				const Bitmapset *readable, uint64 own_device)
+sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, const bool *nulls, const Bitmapset *readable, bool is_origin)
 {
-	bool		isnull;
-	int64		version = DatumGetInt64(heap_getattr(tuple, table->version_att, desc, &isnull));
-	Datum		at = heap_getattr(tuple, table->at_att, desc, &isnull);
-	bool		has_time = !isnull;
-	Datum		by = heap_getattr(tuple, table->by_att, desc, &isnull);
-	char	   *changed_by = isnull ? NULL : TextDatumGetCString(by);
-	SyncWrite	newest;
+	int64		version = DatumGetInt64(values[table->version_att - 1]);
+	char		digits[MAXINT8LEN + 1];
 	int			start;
 
-	appendStringInfo(out, "{\"operation\":\"%s\"", version == 1 ? "create" : "update");
-	sync_render_member(out, "entity_type", table->entity_type);
-	sync_render_member(out, "entity_id", sync_entity_id(table, tuple, desc));
-	appendStringInfoString(out, ",\"data\":");
+	sync_put(out, version == 1 ? "{\"operation\":\"create\"" : "{\"operation\":\"update\"", 21);
+	sync_put(out, table->json_type, table->json_type_len);
+	render_entity_id(out, table, values);
+	sync_put(out, ",\"data\":", 8);
 	start = out->len;
-	sync_render_data(out, table, tuple, desc, readable);
+	render_data(out, table, values, nulls, readable);
 	if (out->len - start > SYNC_PAGE_BYTES)
 	{
 		out->len = start;
-		appendStringInfoString(out, "null,\"reason\":\"too_large\"");
+		sync_put(out, "null,\"reason\":\"too_large\"", 25);
 	}
-	appendStringInfo(out, ",\"server_version\":" INT64_FORMAT ",\"timestamp\":", version);
-	if (has_time)
-		sync_render_timestamp(out, DatumGetTimestampTz(at));
+	sync_put(out, ",\"server_version\":", 18);
+	sync_put(out, digits, pg_lltoa(version, digits));
+	sync_put(out, ",\"timestamp\":", 13);
+	if (nulls[table->at_att - 1])
+		sync_put(out, "null", 4);
 	else
-		appendStringInfoString(out, "null");
-	sync_render_member(out, "changed_by", changed_by);
+		sync_render_timestamp(out, DatumGetTimestampTz(values[table->at_att - 1]));
+	render_text_member(out, ",\"changed_by\":", values[table->by_att - 1], nulls[table->by_att - 1]);
 	if (table->scope_column)
-	{
-		const SyncColumn *column = table->scope_column;
-		Datum		scope = heap_getattr(tuple, column->attnum, desc, &isnull);
+		render_scope(out, table->scope_column, values[table->scope_column->attnum - 1], nulls[table->scope_column->attnum - 1]);
+	if (is_origin)
+		sync_put(out, ",\"origin\":true", 14);
+	sync_put(out, "}", 1);
+}
 
-		sync_render_member(out, "scope", isnull ? NULL : sync_value_text(column, scope));
-	}
-	if (own_device)
-	{
-		sync_clock_newest(table, tuple, desc, &newest);
-		if (newest.device == own_device && newest.version == version)
-			appendStringInfoString(out, ",\"origin\":true");
-	}
-	appendStringInfoChar(out, '}');
+static void
+deform(HeapTuple tuple, TupleDesc desc, Datum **values, bool **nulls)
+{
+	*values = palloc(sizeof(Datum) * desc->natts);
+	*nulls = palloc(sizeof(bool) * desc->natts);
+	heap_deform_tuple(tuple, desc, *values, *nulls);
+}
+
+void
+sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	deform(tuple, desc, &values, &nulls);
+	render_data(out, table, values, nulls, readable);
+}
+
+void
+sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	deform(tuple, desc, &values, &nulls);
+	sync_render_change(out, table, values, nulls, readable, false);
 }

@@ -7,21 +7,6 @@
 
 #include "access/timeline.h"
 #include "access/xlog.h"
-#include "executor/spi.h"
-
-static void
-read_instance(uint32 *incarnation, uint64 *horizon)
-{
-	SyncRole	saved;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT incarnation, horizon FROM sync.instance", true, 1);
-	sync_become_back(&saved);
-	if (SPI_processed != 1)
-		elog(ERROR, "table sync.instance is empty");
-	*incarnation = (uint32) strtoul(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), NULL, 10);
-	*horizon = strtoull(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2), NULL, 10);
-}
 
 /* A token from a timeline that was left stays good up to the point where it was left. */
 static bool
@@ -53,13 +38,24 @@ is_valid(const SyncToken *token, const SyncToken *now, uint64 horizon)
 	const SyncSnapshot *upper = token->upper;
 
 	if (token->system_id != now->system_id || token->incarnation != now->incarnation ||
-		token->identity != now->identity)
+		token->identity != now->identity || token->schema_version != now->schema_version)
 		return false;
 	if (!is_on_this_timeline(token, now->timeline, now->lsn))
 		return false;
 	if (lower && (lower->xmax > now->upper->xmax || lower->xmin <= horizon))
 		return false;
 	return upper == NULL || upper->xmax <= now->upper->xmax;
+}
+
+/*
+ * Does a client at this cursor know of the table's last new start? One that lies ahead of the counter came with a restore, from a server whose tokens
+ * are none of ours: without this the table would be reset at each pull until the counter gets there.
+ */
+static bool
+knows_epoch(const SyncSnapshot *cursor, FullTransactionId epoch)
+{
+	return sync_snapshot_sees(cursor, U64FromFullTransactionId(epoch)) ||
+		FullTransactionIdFollowsOrEquals(epoch, ReadNextFullTransactionId());
 }
 
 static const SyncHeldScope *
@@ -101,10 +97,11 @@ gained_hashes(const SyncHeldScope *before, const SyncScope *now)
 }
 
 static void
-add_withdrawn(Pull *pull, const PullTable *p)
+add_withdrawn(Pull *pull, PullTable *p)
 {
 	int			i;
 
+	p->is_withdrawn = true;
 	appendStringInfoString(&pull->withdrawn, pull->withdrawn.len ? ",{\"entity_type\":" : "{\"entity_type\":");
 	sync_render_string(&pull->withdrawn, p->table->entity_type, strlen(p->table->entity_type));
 	appendStringInfoString(&pull->withdrawn, ",\"keep\":[");
@@ -185,7 +182,7 @@ start_round(Pull *pull, const SyncToken *valid)
 		PullTable  *p = lfirst(lc);
 
 		p->is_whole = valid == NULL || valid->lower == NULL || !sync_token_covers(valid, p->table->id) ||
-			!sync_snapshot_sees(valid->lower, U64FromFullTransactionId(p->epoch));
+			!knows_epoch(valid->lower, p->epoch);
 		p->is_reset = p->is_whole && pull->had_token;
 		if (!p->is_whole && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
 			add_withdrawn(pull, p);
@@ -225,7 +222,7 @@ can_continue(Pull *pull)
 		PullTable  *p = lfirst(lc);
 
 		if (!sync_token_covers(given, p->table->id) ||
-			!sync_snapshot_sees(given->upper, U64FromFullTransactionId(p->epoch)))
+			!knows_epoch(given->upper, p->epoch))
 			return false;
 		if (p->scope && has_lost(token_scope(given, p->scope->id), p->scope))
 			return false;
@@ -288,25 +285,68 @@ usable_token(Pull *pull, uint64 horizon)
 	return given;
 }
 
+/*
+ * The number says only up to where everything was sent, not to whom: it is good for tables that everybody sees alike, without scopes and policies. The
+ * client asks for the same tables each time.
+ */
+static SyncToken *
+token_of_number(const Pull *pull)
+{
+	const SyncToken *now = &pull->next;
+	SyncToken  *token = palloc0(sizeof(SyncToken));
+	uint64		xmin = (uint64) pull->number & ((UINT64CONST(1) << PULL_NUMBER_BITS) - 1);
+	ListCell   *lc;
+
+	if ((uint64) pull->number >> PULL_NUMBER_BITS != (now->incarnation & PULL_INCARNATION_MASK) || xmin == 0)
+		return NULL;
+	*token = *now;
+	token->upper = NULL;
+	token->lower = sync_snapshot_parse(psprintf(UINT64_FORMAT ":" UINT64_FORMAT ":", xmin, xmin));
+	token->tables = palloc(sizeof(int32) * Max(list_length(pull->selected), 1));
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		if (p->scope == NULL && !p->table->has_policies)
+			token->tables[token->ntables++] = p->table->id;
+	}
+	return token;
+}
+
+static void
+check_schema_version(const Pull *pull, const SyncInstance *instance)
+{
+	if (pull->schema_version >= 0 && pull->schema_version < instance->schema_oldest)
+		ereport(ERROR,
+				(errcode(SYNC_ERR_TOO_OLD),
+				 errmsg("schema version %d is no longer served, the oldest is %d", pull->schema_version, instance->schema_oldest),
+				 errhint("Update the client; what it has queued stays valid.")));
+}
+
 void
 pull_place_round(Pull *pull)
 {
 	SyncToken  *next = &pull->next;
-	uint64		horizon;
+	SyncInstance instance;
 	bool		is_same;
 
 	next->system_id = GetSystemIdentifier();
 	next->identity = sync_identity_hash();
 	next->timeline = GetWALInsertionTimeLine();
-	read_instance(&next->incarnation, &horizon);
+	sync_read_instance(&instance);
+	check_schema_version(pull, &instance);
+	next->incarnation = instance.incarnation;
+	next->schema_version = pull->schema_version;
 	next->upper = sync_snapshot_now();
 	next->lsn = sync_flush_wal();
+	if (pull->number >= 0)
+		pull->given = token_of_number(pull);
 	is_same = pull->given && !pull->given->upper && sync_snapshot_equal(pull->given->lower, next->upper);
 
-	if (pull->given && pull->given->upper && is_valid(pull->given, next, horizon) && can_continue(pull))
+	if (pull->given && pull->given->upper && is_valid(pull->given, next, instance.horizon) && can_continue(pull))
 		continue_round(pull);
 	else
-		start_round(pull, usable_token(pull, horizon));
+		start_round(pull, usable_token(pull, instance.horizon));
 	/* Nothing new: the same token again, though WAL went on. */
 	if (is_same && next->lower && next->timeline == pull->given->timeline)
 		next->lsn = pull->given->lsn;

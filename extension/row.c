@@ -155,22 +155,39 @@ row_seen_deletion(Push *push, const Change *change)
 	return deletion;
 }
 
+const Bitmapset *
+row_readable(Push *push, const SyncTable *table, bool *all)
+{
+	Rights	   *rights = &push->readable;
+	MemoryContext before;
+
+	if (rights->table != table)
+	{
+		before = MemoryContextSwitchTo(push->context);
+		rights->table = table;
+		rights->columns = sync_readable_columns(table, &rights->all);
+		MemoryContextSwitchTo(before);
+	}
+	*all = rights->all;
+	return rights->columns;
+}
+
 char *
 row_read_again(Push *push, SyncTable *table, const char *entity_id)
 {
 	Datum		keys[INDEX_MAX_KEYS];
-	Bitmapset  *readable;
+	const Bitmapset *readable;
 	StringInfoData data;
 	bool		all;
 	Row			row;
 
-	readable = sync_readable_columns(table, &all);
+	readable = row_readable(push, table, &all);
 	if (readable == NULL || !sync_parse_entity_id(table, entity_id, keys))
 		return NULL;
 	row = row_read(push, table, keys, "");
 	if (row.tuple == NULL || row_is_marked(table, &row) || !row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys))
 		return NULL;
 	initStringInfo(&data);
-	sync_render_data(&data, table, row.tuple, row.desc, readable);
+	sync_render_data(&data, table, row.tuple, row.desc, all ? NULL : readable);
 	return data.data;
 }

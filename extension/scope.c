@@ -22,20 +22,16 @@ sync_text_array(char **values, int n)
 }
 
 static void
-read_scope(SyncScope *scope, char **members)
+run_members(int32 scope_id, const char *members)
 {
-	SyncRole	saved;
-	Oid			types[] = {INT4OID};
-	Datum		values[] = {Int32GetDatum(scope->id)};
+	SyncPlanKey key = {.table = sync_hash(members, strlen(members), scope_id), .shape = 'M'};
+	SyncParams	params = {0};
+	SPIPlanPtr	plan = sync_plan_find(&key);
 
-	sync_become_extension(&saved);
-	SPI_execute_with_args("SELECT name, members FROM sync.scope WHERE id OPERATOR(pg_catalog.=) $1",
-						  1, types, values, NULL, true, 1);
-	sync_become_back(&saved);
-	if (SPI_processed != 1)
-		elog(ERROR, "scope %d does not exist", scope->id);
-	scope->name = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	*members = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2);
+	if (plan == NULL)
+		plan = sync_plan_keep(&key, psprintf("SELECT DISTINCT m::pg_catalog.text COLLATE \"C\" FROM (%s) AS held(m) WHERE m IS NOT NULL ORDER BY 1",
+											 members), &params, 0);
+	sync_plan_run(plan, &params, NULL);
 }
 
 /* The members query runs as the caller, under the caller's own policies. NULL is in nobody's scope. */
@@ -47,9 +43,8 @@ sync_scope_held(int32 scope_id)
 	uint64		i;
 
 	scope->id = scope_id;
-	read_scope(scope, &members);
-	SPI_execute(psprintf("SELECT DISTINCT m::pg_catalog.text COLLATE \"C\" FROM (%s) AS held(m) WHERE m IS NOT NULL ORDER BY 1",
-						 members), true, 0);
+	sync_read_scope(scope_id, &scope->name, &members);
+	run_members(scope_id, members);
 	scope->nvalues = (int) SPI_processed;
 	scope->values = palloc(sizeof(char *) * Max(scope->nvalues, 1));
 	scope->hashes = palloc(sizeof(uint64) * Max(scope->nvalues, 1));

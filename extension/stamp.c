@@ -35,56 +35,132 @@ check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
 				 errmsg("%s() may only be called as the trigger that sync.enable() makes", name)));
 }
 
-static bool
-is_column_changed(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc)
+/*
+ * What one statement's rows share: fn_extra of the trigger, in the executor's context, the parent of the one for a row that triggers are
+ * called in (fn_mcxt outlives COPY). The user is the one who started the statement.
+ */
+typedef struct Stamping
 {
-	Form_pg_attribute att = TupleDescAttr(desc, column->attnum - 1);
-	bool		old_null;
-	bool		new_null;
-	Datum		old_value = heap_getattr(old, column->attnum, desc, &old_null);
-	Datum		new_value = heap_getattr(new, column->attnum, desc, &new_null);
+	MemoryContext context;
+	SyncTombstoneScan *tombstones;	/* NULL until a key was looked up */
+	bool		has_user;
+	Datum		user;
+	int			natts;
+	Datum	   *old_values;
+	bool	   *old_nulls;
+	Datum	   *values;
+	bool	   *nulls;
+	int		   *changed;		/* indexes of table->columns */
+	int			nchanged;
+} Stamping;
 
-	if (old_null || new_null)
-		return old_null != new_null;
-	return !datum_image_eq(old_value, new_value, att->attbyval, att->attlen);
+static Stamping *
+stamping_of(FmgrInfo *flinfo, int natts)
+{
+	Stamping   *s = flinfo->fn_extra;
+	MemoryContext before;
+	const char *user;
+
+	if (s && s->natts == natts)
+		return s;
+	before = MemoryContextSwitchTo(MemoryContextGetParent(CurrentMemoryContext));
+	s = palloc0(sizeof(Stamping));
+	s->context = CurrentMemoryContext;
+	user = sync_user_id();
+	s->has_user = user != NULL;
+	s->user = user ? CStringGetTextDatum(user) : (Datum) 0;
+	s->natts = natts;
+	s->old_values = palloc(sizeof(Datum) * natts * 2);
+	s->values = s->old_values + natts;
+	s->old_nulls = palloc(sizeof(bool) * natts * 2);
+	s->nulls = s->old_nulls + natts;
+	s->changed = palloc(sizeof(int) * natts);
+	MemoryContextSwitchTo(before);
+	flinfo->fn_extra = s;
+	return s;
+}
+
+/* The same bytes, TOAST pointers included, need no detoasting. */
+static bool
+is_same_value(Datum a, Datum b, Form_pg_attribute att)
+{
+	if (att->attbyval)
+		return a == b;
+	if (att->attlen == -1)
+	{
+		Size		size = VARSIZE_ANY(DatumGetPointer(a));
+
+		if (size == VARSIZE_ANY(DatumGetPointer(b)) && memcmp(DatumGetPointer(a), DatumGetPointer(b), size) == 0)
+			return true;
+	}
+	return datum_image_eq(a, b, false, att->attlen);
+}
+
+static bool
+is_column_changed(const Stamping *s, const SyncColumn *column, TupleDesc desc)
+{
+	int			i = column->attnum - 1;
+
+	if (s->old_nulls[i] || s->nulls[i])
+		return s->old_nulls[i] != s->nulls[i];
+	return !is_same_value(s->old_values[i], s->values[i], TupleDescAttr(desc, i));
 }
 
 /* Which columns an update writes. A stored generated column is NULL in a BEFORE trigger's new row, and follows from the others. */
-static Bitmapset *
-changed_columns(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+static void
+find_changed(Stamping *s, const SyncTable *table, TupleDesc desc)
 {
-	Bitmapset  *changed = NULL;
 	int			i;
 
+	s->nchanged = 0;
 	for (i = 0; i < table->ncolumns; i++)
-		if (!table->columns[i].is_generated && is_column_changed(&table->columns[i], old, new, desc))
-			changed = bms_add_member(changed, i);
-	return changed;
+		if (!table->columns[i].is_generated && is_column_changed(s, &table->columns[i], desc))
+			s->changed[s->nchanged++] = i;
 }
 
 static bool
-is_key_changed(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+is_key_changed(const Stamping *s, const SyncTable *table)
 {
 	int			i;
+	int			k;
 
-	for (i = 0; i < table->nkeys; i++)
-		if (is_column_changed(&table->columns[table->keys[i]], old, new, desc))
-			return true;
+	for (i = 0; i < s->nchanged; i++)
+		for (k = 0; k < table->nkeys; k++)
+			if (s->changed[i] == table->keys[k])
+				return true;
 	return false;
+}
+
+static HeapTuple
+form_tuple(const Stamping *s, TupleDesc desc, HeapTuple new)
+{
+	HeapTuple	tuple = heap_form_tuple(desc, s->values, s->nulls);
+
+	tuple->t_data->t_ctid = new->t_data->t_ctid;
+	tuple->t_self = new->t_self;
+	tuple->t_tableOid = new->t_tableOid;
+	return tuple;
 }
 
 /* Keeps the stamp that OLD has, whatever the statement set. */
 static HeapTuple
-keep_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+keep_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new)
 {
 	int			cols[] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
-	Datum		values[lengthof(cols)];
-	bool		nulls[lengthof(cols)];
+	bool		is_kept = true;
 	int			i;
 
 	for (i = 0; i < (int) lengthof(cols); i++)
-		values[i] = heap_getattr(old, cols[i], desc, &nulls[i]);
-	return heap_modify_tuple_by_cols(new, desc, lengthof(cols), cols, values, nulls);
+	{
+		int			c = cols[i] - 1;
+
+		if (s->old_nulls[c] != s->nulls[c] ||
+			(!s->nulls[c] && !is_same_value(s->old_values[c], s->values[c], TupleDescAttr(desc, c))))
+			is_kept = false;
+		s->values[c] = s->old_values[c];
+		s->nulls[c] = s->old_nulls[c];
+	}
+	return is_kept ? new : form_tuple(s, desc, new);
 }
 
 /* now as the application's own column wants it: a timestamp without time zone is taken to mean UTC. */
@@ -108,39 +184,81 @@ current_write(const SyncTable *table, int64 version, TimestampTz now)
 	return write;
 }
 
+static void
+set_value(Stamping *s, AttrNumber attnum, Datum value, bool isnull)
+{
+	s->values[attnum - 1] = value;
+	s->nulls[attnum - 1] = isnull;
+}
+
 /* A table whose rows win or lose as a whole needs no account of columns. */
-static Datum
-next_clock(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, int64 version, TimestampTz now, bool *isnull)
+static void
+set_clock(Stamping *s, const SyncTable *table, bool is_insert, int64 version, TimestampTz now)
 {
 	SyncWrite	write = current_write(table, version, now);
+	SyncOldClock old = {0};
+	bool		isnull;
+	Datum		clock;
 
-	return sync_clock_next(table, old, desc, table->rule == RULE_LWW ? NULL : changed, &write, isnull);
+	if (!is_insert)
+	{
+		old.version = DatumGetInt64(s->old_values[table->version_att - 1]);
+		old.at = DatumGetTimestampTz(s->old_values[table->at_att - 1]);
+		old.clock = s->old_values[table->clock_att - 1];
+		old.isnull = s->old_nulls[table->clock_att - 1];
+	}
+	clock = sync_clock_next(table, is_insert ? NULL : &old, table->rule == RULE_LWW ? NULL : s->changed, s->nchanged, &write, now, &isnull);
+	set_value(s, table->clock_att, clock, isnull);
+}
+
+static char *
+entity_id_of(const Stamping *s, const SyncTable *table)
+{
+	Datum		keys[INDEX_MAX_KEYS];
+	int			i;
+
+	for (i = 0; i < table->nkeys; i++)
+	{
+		int			c = table->columns[table->keys[i]].attnum - 1;
+
+		/* no key: NOT NULL is checked after us */
+		if (s->nulls[c])
+			return NULL;
+		keys[i] = s->values[c];
+	}
+	return sync_entity_id_of(table, keys);
+}
+
+/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
+static int64
+version_of_key(Stamping *s, const SyncTable *table, const char *entity_id)
+{
+	if (entity_id == NULL)
+		return 0;
+	if (s->tombstones == NULL)
+		s->tombstones = sync_tombstone_scan_begin(s->context);
+	return sync_tombstone_version(s->tombstones, table, entity_id);
 }
 
 static HeapTuple
-set_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc, const Bitmapset *changed, int64 version)
+set_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new, bool is_insert, int64 version)
 {
-	int			cols[6] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
-	Datum		values[6];
-	bool		nulls[6] = {false};
-	int			n = 5;
 	TimestampTz now = GetCurrentTimestamp();
-	const char *user = sync_user_id();
 
-	values[0] = Int64GetDatum(version);
-	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-	values[2] = TimestampTzGetDatum(now);
-	nulls[3] = user == NULL || table->is_anonymous;
-	values[3] = nulls[3] ? (Datum) 0 : CStringGetTextDatum(user);
-	values[4] = next_clock(table, old, desc, changed, version, now, &nulls[4]);
-	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
-		sync_push_stamp->entity_id = MemoryContextStrdup(TopTransactionContext, sync_entity_id(table, new, desc));
+	set_clock(s, table, is_insert, version, now);
+	set_value(s, table->version_att, Int64GetDatum(version), false);
+	set_value(s, table->xid_att, FullTransactionIdGetDatum(GetTopFullTransactionId()), false);
+	set_value(s, table->at_att, TimestampTzGetDatum(now), false);
+	set_value(s, table->by_att, s->user, !s->has_user || table->is_anonymous);
 	if (table->updated_at >= 0)
+		set_value(s, table->columns[table->updated_at].attnum, timestamp_for(&table->columns[table->updated_at], now), false);
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
 	{
-		cols[n] = table->columns[table->updated_at].attnum;
-		values[n++] = timestamp_for(&table->columns[table->updated_at], now);
+		char	   *entity_id = entity_id_of(s, table);
+
+		sync_push_stamp->entity_id = entity_id ? MemoryContextStrdup(TopTransactionContext, entity_id) : NULL;
 	}
-	return heap_modify_tuple_by_cols(new, desc, n, cols, values, nulls);
+	return form_tuple(s, desc, new);
 }
 
 Datum
@@ -149,28 +267,30 @@ sync_stamp(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	SyncTable  *table;
 	TupleDesc	desc;
-	Bitmapset  *changed;
-	bool		isnull;
+	Stamping   *s;
 	int64		version;
 
 	check_row_trigger(fcinfo, "sync.stamp", true);
 	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
 	desc = RelationGetDescr(data->tg_relation);
+	s = stamping_of(fcinfo->flinfo, desc->natts);
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 	{
-		/* A key that lived before goes on counting, so that no client takes the new row for an old one. */
-		version = sync_tombstone_version(table, sync_entity_id(table, data->tg_trigtuple, desc)) + 1;
-		return PointerGetDatum(set_stamp(table, NULL, data->tg_trigtuple, desc, NULL, version));
+		heap_deform_tuple(data->tg_trigtuple, desc, s->values, s->nulls);
+		version = version_of_key(s, table, entity_id_of(s, table)) + 1;
+		return PointerGetDatum(set_stamp(s, table, desc, data->tg_trigtuple, true, version));
 	}
-	changed = changed_columns(table, data->tg_trigtuple, data->tg_newtuple, desc);
-	if (changed == NULL)
-		return PointerGetDatum(keep_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
-	version = DatumGetInt64(heap_getattr(data->tg_trigtuple, table->version_att, desc, &isnull)) + 1;
+	heap_deform_tuple(data->tg_trigtuple, desc, s->old_values, s->old_nulls);
+	heap_deform_tuple(data->tg_newtuple, desc, s->values, s->nulls);
+	find_changed(s, table, desc);
+	if (s->nchanged == 0)
+		return PointerGetDatum(keep_stamp(s, table, desc, data->tg_newtuple));
+	version = DatumGetInt64(s->old_values[table->version_att - 1]) + 1;
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
-	if (is_key_changed(table, data->tg_trigtuple, data->tg_newtuple, desc))
-		version = Max(version, sync_tombstone_version(table, sync_entity_id(table, data->tg_newtuple, desc)) + 1);
-	return PointerGetDatum(set_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc, changed, version));
+	if (is_key_changed(s, table))
+		version = Max(version, version_of_key(s, table, entity_id_of(s, table)) + 1);
+	return PointerGetDatum(set_stamp(s, table, desc, data->tg_newtuple, false, version));
 }
 
 /*

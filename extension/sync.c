@@ -41,21 +41,36 @@ _PG_init(void)
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("sync");
 	sync_table_init();
+	sync_tombstone_scan_init();
 }
 
 /* Returns the claims as jsonb, or NULL when none are set. */
 static Jsonb *
 read_claims(const char *text)
 {
-	Jsonb	   *claims;
+	MemoryContext context = CurrentMemoryContext;
+	Jsonb	   *volatile claims = NULL;
 
 	if (text == NULL || text[0] == '\0')
 		return NULL;
-	claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
-	if (!JB_ROOT_IS_OBJECT(claims))
+	PG_TRY();
+	{
+		claims = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	}
+	PG_CATCH();
+	{
+		/* Only a bad value is the caller's; another error follows at once, so nothing needs undoing. */
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	if (claims == NULL || !JB_ROOT_IS_OBJECT(claims))
 		ereport(ERROR,
 				(errcode(SYNC_ERR_NOBODY),
-				 errmsg("request.jwt.claims is not a JSON object")));
+				 errmsg("request.jwt.claims is not a JSON object"),
+				 errhint("Set it to the claims of the caller's token, or to nothing.")));
 	return claims;
 }
 

@@ -15,6 +15,8 @@
 #include "lib/stringinfo.h"
 #include "nodes/bitmapset.h"
 #include "nodes/pg_list.h"
+#include "tcop/dest.h"
+#include "utils/date.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
@@ -48,7 +50,10 @@ typedef struct SyncColumn
 	AttrNumber	attnum;
 	Oid			type;
 	int32		typmod;
+	Oid			base;			/* the type, below domains */
 	char		kind;			/* how it is written as JSON, see render.c */
+	char	   *json_name;		/* "name": */
+	int			json_name_len;
 	bool		is_generated;
 	uint32		name_hash;		/* what sync_clock knows it by */
 	int16		len;
@@ -81,7 +86,10 @@ typedef struct SyncTable
 {
 	Oid			relid;
 	int32		id;				/* new at each enable */
+	uint64		generation;		/* of this reading of the registry: no other has the same in this backend */
 	char	   *entity_type;
+	char	   *json_type;		/* ,"entity_type":"…","entity_id": */
+	int			json_type_len;
 	char	   *scope;			/* scope name or NULL */
 	int32		scope_id;
 	bool		is_soft;		/* DELETE marks deleted_at */
@@ -101,6 +109,7 @@ typedef struct SyncTable
 	SyncColumn *columns;
 	int			nkeys;
 	int		   *keys;			/* indexes into columns, in key order */
+	bool		scope_is_indexed;	/* by an index of all rows that begins with the scope column */
 	SyncColumn *scope_column;	/* NULL: none; for tables enabled via another it is sync_scope, which is not among columns */
 	int			deleted_at;		/* likewise */
 	int			updated_at;		/* likewise */
@@ -146,32 +155,77 @@ extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param
 /* What sync.set_schema_version() says; -1: nothing. The caller is inside SPI. */
 extern void sync_schema_versions(int64 *oldest, int64 *current);
 
-/* One row of the registry, as pull, push and the feed list them (by priority and id). */
+/* registry.c: our own small tables, as the active snapshot shows them */
 typedef struct SyncListed
 {
 	SyncTable  *table;
 	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
 } SyncListed;
-extern List *sync_list_tables(void);	/* of SyncListed; the caller is inside SPI */
+extern List *sync_list_tables(void);	/* of SyncListed, by priority and id */
+
+typedef struct SyncInstance
+{
+	uint32		incarnation;
+	uint64		horizon;		/* the highest transaction of a purged tombstone */
+	int			schema_oldest;	/* of clients that are served; 0: any */
+} SyncInstance;
+extern void sync_read_instance(SyncInstance *instance);
+extern void sync_read_scope(int32 scope_id, char **name, char **members);
+
+/* format.c: the pieces that JSON is written of */
+#define SYNC_FORMAT_ROOM 64		/* the longest of the texts below, and of a number */
+extern void sync_put(StringInfo out, const char *data, int len);
+extern void sync_render_string(StringInfo out, const char *text, int len);
+extern void sync_render_member(StringInfo out, const char *name, const char *text);	/* ,"name":"text" or null */
+extern void sync_render_timestamp(StringInfo out, TimestampTz at);
+extern int	sync_format_timestamp(char *out, Timestamp at, bool with_zone);	/* 0: an edge that the output function must write */
+extern int	sync_format_date(char *out, DateADT date);
+extern int	sync_format_uuid(char *out, const unsigned char *bytes);
+extern void sync_iso_timestamp(char *text);
 
 /* render.c: the one JSON rendering */
 extern char sync_kind(Oid type);
 extern void sync_render_setup(SyncColumn *column);
-extern void sync_render_string(StringInfo out, const char *text, int len);
 extern void sync_render_value(StringInfo out, const SyncColumn *column, Datum value);
 extern char *sync_value_text(const SyncColumn *column, Datum value);	/* without quotes: keys, scopes */
-extern void sync_render_member(StringInfo out, const char *name, const char *text);	/* ,"name":"text" or null */
-extern void sync_render_timestamp(StringInfo out, TimestampTz at);
 extern char *sync_entity_id(const SyncTable *table, HeapTuple tuple, TupleDesc desc);
 extern char *sync_entity_id_of(const SyncTable *table, const Datum *keys);
 extern bool sync_parse_entity_id(const SyncTable *table, const char *entity_id, Datum *keys);
 extern Datum sync_parse_text(const SyncColumn *column, const char *text);
 
-/* One living row as a change object; readable NULL: every column. own_device 0: never marked as origin. */
-extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
-							const Bitmapset *readable, uint64 own_device);
+/* One living row as a change object; readable NULL: every column. Values are in the order of attribute numbers. */
+extern void sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, const bool *nulls,
+							   const Bitmapset *readable, bool is_origin);
+extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);
 extern void sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
 							 const Bitmapset *readable);
+
+/* plan.c: plans kept per backend, each for one role */
+#define SYNC_MAX_PARAMS (16 + INDEX_MAX_KEYS)
+typedef struct SyncParams
+{
+	int			n;
+	Oid			types[SYNC_MAX_PARAMS];
+	Datum		values[SYNC_MAX_PARAMS];
+} SyncParams;
+
+/* What a plan was made for, without padding. sync_plan_find fills in the role. */
+typedef struct SyncPlanKey
+{
+	uint64		table;			/* generation of the table, or a hash of the text */
+	uint64		readable;		/* hash of the columns that may be read, 0: all */
+	uint32		shape;
+	int32		limit;
+	Oid			user;
+	uint32		row_security;
+} SyncPlanKey;
+struct _SPI_plan;
+extern void sync_plans_begin(void);
+extern void sync_plans_end(void);
+extern int	sync_param(SyncParams *params, Oid type, Datum value);	/* its number */
+extern struct _SPI_plan *sync_plan_find(SyncPlanKey *key);	/* NULL: not there */
+extern struct _SPI_plan *sync_plan_keep(const SyncPlanKey *key, const char *sql, const SyncParams *params, int options);
+extern void sync_plan_run(struct _SPI_plan *plan, const SyncParams *params, DestReceiver *dest);
 
 /* snapshot.c */
 typedef struct SyncSnapshot
@@ -203,6 +257,7 @@ typedef struct SyncToken
 	uint64		system_id;
 	uint32		incarnation;
 	uint64		identity;
+	int			schema_version;	/* of the client's own tables; -1: it does not say */
 	int			ntables;
 	int32	   *tables;
 	int			nscopes;
@@ -248,10 +303,17 @@ typedef struct SyncWrite
 	uint64		device;
 	uint64		queue;
 } SyncWrite;
-extern void sync_clock_last(const SyncTable *table, HeapTuple tuple, TupleDesc desc, int column, SyncWrite *out);	/* of one column */
 extern SyncWrite *sync_clock_columns(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of each, indexed like table->columns */
-extern Datum sync_clock_next(const SyncTable *table, HeapTuple old, TupleDesc desc, const Bitmapset *changed, const SyncWrite *write,
-							 bool *isnull);	/* old or changed NULL: every column is written */
+/* What a row says before it is written. */
+typedef struct SyncOldClock
+{
+	int64		version;
+	TimestampTz at;
+	Datum		clock;
+	bool		isnull;
+} SyncOldClock;
+extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write,
+							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
 /* stamp.c */
@@ -265,8 +327,13 @@ typedef struct SyncPushStamp
 } SyncPushStamp;
 extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */
 
+/* tombstone_scan.c */
+typedef struct SyncTombstoneScan SyncTombstoneScan;
+extern void sync_tombstone_scan_init(void);
+extern SyncTombstoneScan *sync_tombstone_scan_begin(MemoryContext context);	/* of the statement: ends with it */
+extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *table, const char *entity_id);
+
 /* tombstone.c */
-extern int64 sync_tombstone_version(const SyncTable *table, const char *entity_id);
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
 
 /* request.c: reading requests */

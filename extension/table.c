@@ -9,7 +9,9 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am_d.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -248,6 +250,23 @@ read_key(SyncTable *table, Relation relation)
 	index_close(index, AccessShareLock);
 }
 
+static bool
+is_indexed(Relation relation, AttrNumber attnum)
+{
+	ListCell   *lc;
+	bool		found = false;
+
+	foreach(lc, RelationGetIndexList(relation))
+	{
+		Relation	index = index_open(lfirst_oid(lc), AccessShareLock);
+
+		found |= index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid && index->rd_index->indkey.values[0] == attnum &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
+		index_close(index, AccessShareLock);
+	}
+	return found;
+}
+
 static char *
 field(HeapTuple tuple, TupleDesc desc, int n)
 {
@@ -350,13 +369,21 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 {
 	SyncTable  *table = palloc0(sizeof(SyncTable));
 	Relation	relation = table_open(relid, AccessShareLock);
+	static uint64 generations = 0;
+	StringInfoData type;
 	char	   *scope_id;
 
 	table->relid = relid;
+	table->generation = ++generations;
 	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
 														 RelationGetRelationName(relation)));
 	table->id = atoi(field(row, desc, REG_ID));
 	table->entity_type = field(row, desc, REG_ENTITY_TYPE);
+	initStringInfo(&type);
+	sync_render_member(&type, "entity_type", table->entity_type);
+	appendStringInfoString(&type, ",\"entity_id\":");
+	table->json_type = type.data;
+	table->json_type_len = type.len;
 	table->has_policies = relation->rd_rel->relrowsecurity;
 	table->is_soft = strcmp(field(row, desc, REG_DELETES), "soft") == 0;
 	table->priority = atoi(field(row, desc, REG_PRIORITY));
@@ -375,6 +402,7 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 	read_columns(table, RelationGetDescr(relation));
 	read_key(table, relation);
 	table->scope_column = read_scope_column(table, RelationGetDescr(relation), field(row, desc, REG_SCOPE_COLUMN));
+	table->scope_is_indexed = table->scope_column && is_indexed(relation, table->scope_column->attnum);
 	table->policy_columns = read_policy_columns(table, field(row, desc, REG_POLICY_COLUMNS));
 	table->deleted_at = column_index(table, field(row, desc, REG_DELETED_AT));
 	table->updated_at = column_index(table, field(row, desc, REG_UPDATED_AT));
@@ -459,9 +487,11 @@ fill_entry(TableEntry *entry, bool missing_ok)
 SyncTable *
 sync_table_by_relid(Oid relid, bool missing_ok)
 {
-	bool		found;
-	TableEntry *entry = hash_search(entries, &relid, HASH_ENTER, &found);
+	static TableEntry *last = NULL;	/* entries are never removed */
+	bool		found = true;
+	TableEntry *entry = last && last->relid == relid ? last : hash_search(entries, &relid, HASH_ENTER, &found);
 
+	last = entry;
 	if (!found)
 	{
 		entry->context = NULL;
@@ -497,41 +527,6 @@ sync_changed_table(PG_FUNCTION_ARGS)
 			CacheInvalidateRelcacheByRelid(((SyncListed *) lfirst(lc))->table->relid);
 	SPI_finish();
 	PG_RETURN_VOID();
-}
-
-List *
-sync_list_tables(void)
-{
-	SyncRole	saved;
-	List	   *oids = NIL;
-	List	   *epochs = NIL;
-	List	   *result = NIL;
-	ListCell   *o;
-	ListCell   *e;
-	uint64		i;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT t.relation, t.epoch FROM sync.synced_table t JOIN pg_catalog.pg_class c ON c.oid = t.relation "
-				"ORDER BY t.priority, t.id", true, 0);
-	sync_become_back(&saved);
-	for (i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		HeapTuple	row = SPI_tuptable->vals[i];
-
-		oids = lappend_oid(oids, DatumGetObjectId(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull)));
-		epochs = lappend(epochs, field(row, SPI_tuptable->tupdesc, 2));
-	}
-	forboth(o, oids, e, epochs)
-	{
-		SyncListed *listed = palloc(sizeof(SyncListed));
-
-		listed->table = sync_table_by_relid(lfirst_oid(o), true);
-		listed->epoch = FullTransactionIdFromU64(strtoull(lfirst(e), NULL, 10));
-		if (listed->table)
-			result = lappend(result, listed);
-	}
-	return result;
 }
 
 /*

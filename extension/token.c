@@ -9,7 +9,7 @@
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
-#define SESSION_FORMAT 1
+#define SESSION_FORMAT 2
 #define MAX_TABLES 10000
 #define MAX_HASHES 100000
 
@@ -113,6 +113,7 @@ write_session(StringInfo out, const SyncToken *token)
 	pq_sendint64(&bytes, token->system_id);
 	pq_sendint32(&bytes, token->incarnation);
 	pq_sendint64(&bytes, token->identity);
+	pq_sendint32(&bytes, token->schema_version);
 	pq_sendint32(&bytes, token->ntables);
 	for (i = 0; i < token->ntables; i++)
 		pq_sendint32(&bytes, token->tables[i]);
@@ -185,6 +186,7 @@ read_session(SyncToken *token, const char *text, int len)
 	token->system_id = get_int(&r, 8);
 	token->incarnation = (uint32) get_int(&r, 4);
 	token->identity = get_int(&r, 8);
+	token->schema_version = (int) get_int(&r, 4);
 	token->ntables = get_count(&r, 4, MAX_TABLES);
 	token->tables = palloc(sizeof(int32) * Max(token->ntables, 1));
 	for (i = 0; i < token->ntables; i++)

@@ -5,85 +5,17 @@
  */
 #include "sync.h"
 
-#include "access/genam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "executor/tuptable.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/rel.h"
-#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(sync_leave_tombstone);
 PG_FUNCTION_INFO_V1(sync_truncated);
-
-/* Attribute numbers of sync.tombstone. */
-enum
-{
-	TOMBSTONE_ID = 1, TOMBSTONE_TABLE, TOMBSTONE_ENTITY, TOMBSTONE_SCOPE, TOMBSTONE_OLD, TOMBSTONE_VERSION
-};
-
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
-static int64
-scan_versions(Relation heap, Relation index, ScanKey keys, TransactionId *running)
-{
-	SnapshotData dirty;
-	IndexScanDesc scan;
-	TupleTableSlot *slot = table_slot_create(heap, NULL);
-	int64		version = 0;
-
-	InitDirtySnapshot(dirty);
-	*running = InvalidTransactionId;
-	scan = index_beginscan(heap, index, &dirty, 2, 0);
-	index_rescan(scan, keys, 2, NULL, 0);
-	while (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		bool		isnull;
-
-		if (TransactionIdIsValid(dirty.xmin) && !TransactionIdIsCurrentTransactionId(dirty.xmin))
-			*running = dirty.xmin;
-		version = Max(version, DatumGetInt64(slot_getattr(slot, TOMBSTONE_VERSION, &isnull)));
-	}
-	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
-	return version;
-}
-
-/*
- * The highest version a key's tombstones hold, 0 if it never lived. Waits for a transaction that is deleting the key now:
- * the unique index would make the insert wait for it anyway, but after its version was chosen.
- */
-int64
-sync_tombstone_version(const SyncTable *table, const char *entity_id)
-{
-	Relation	heap = table_open(sync_relid("tombstone"), AccessShareLock);
-	Relation	index = index_open(sync_relid("tombstone_entity"), AccessShareLock);
-	Datum		entity = CStringGetTextDatum(entity_id);
-	ScanKeyData keys[2];
-	TransactionId running;
-	int64		version;
-
-	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_INT4EQ, Int32GetDatum(table->id));
-	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_TEXTEQ, entity);
-	keys[1].sk_collation = index->rd_indcollation[1];
-	for (;;)
-	{
-		version = scan_versions(heap, index, keys, &running);
-		if (!TransactionIdIsValid(running))
-			break;
-		XactLockTableWait(running, heap, NULL, XLTW_None);
-	}
-	index_close(index, AccessShareLock);
-	table_close(heap, AccessShareLock);
-	return version;
-}
 
 void
 sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
@@ -160,7 +92,10 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 	return NULL;
 }
 
-/* AFTER DELETE OR UPDATE; for updates its WHEN clause lets only those through that touch key, scope or mark. */
+/*
+ * BEFORE DELETE, so that an insert of the key, which asks for tombstones before it meets the dying row, finds this one and waits; else it could
+ * ask while a long DELETE is under way and come too early. AFTER UPDATE: its WHEN clause lets only those through that touch key, scope or mark.
+ */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
 {
@@ -169,7 +104,8 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 	TupleDesc	desc;
 	const char *reason;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		!TRIGGER_FIRED_BEFORE(data->tg_event) != !TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
@@ -181,7 +117,7 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		reason = reason_of_update(table, data->tg_trigtuple, data->tg_newtuple, desc);
 	if (reason)
 		sync_tombstone_add(table, data->tg_trigtuple, desc, reason);
-	return PointerGetDatum(NULL);
+	return PointerGetDatum(data->tg_trigtuple);
 }
 
 /* AFTER TRUNCATE: no row says what went, so everybody starts this table anew. */

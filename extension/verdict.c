@@ -68,11 +68,10 @@ void
 verdict_row(Push *push, Change *change, const Row *row)
 {
 	MemoryContext before = MemoryContextSwitchTo(push->context);
-	Bitmapset  *readable;
 	StringInfoData data;
 	bool		all;
+	const Bitmapset *readable = row_readable(push, change->table, &all);
 
-	readable = sync_readable_columns(change->table, &all);
 	if (readable)
 	{
 		initStringInfo(&data);

@@ -6,7 +6,7 @@ CREATE TABLE stamp_note (id int PRIMARY KEY, body text, twice int GENERATED ALWA
 SELECT sync.enable('stamp_note');
 CREATE VIEW stamp_now AS
     SELECT id, body, twice, sync_version AS version, sync_xid = pg_current_xact_id_if_assigned() AS this_transaction, sync_by AS by,
-           sync_at BETWEEN now() AND clock_timestamp() AS at_now, sync_clock IS NULL AS by_sql
+           sync_at BETWEEN now() AND clock_timestamp() AS at_now, NOT EXISTS (SELECT FROM jsonb_each(sync.clock('stamp_note', id::text)) w WHERE w.value ? 'device') AS by_sql
     FROM stamp_note ORDER BY id;
 
 -- Insert, update, update again

@@ -41,7 +41,7 @@ struct http_exchange
 {
 	struct lws *wsi;
 	uint64_t id;
-	bool	is_push;
+	enum request_kind kind;
 	char	origin[ORIGIN_MAX];		/* to be allowed in the response; "" = no CORS headers */
 	struct token identity;			/* owned */
 	size_t	body_expected;
@@ -251,7 +251,7 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 static void
 body_complete(struct http *h, struct http_exchange *e)
 {
-	struct work w = {.kind = e->is_push ? WORK_PUSH : WORK_PULL};
+	struct work w = {.kind = e->kind == REQUEST_PUSH ? WORK_PUSH : WORK_PULL};
 	struct json *doc;
 
 	e->body_seen = e->body_expected;
@@ -268,7 +268,7 @@ body_complete(struct http *h, struct http_exchange *e)
 	works_prepare(&w, json_root(doc), NULL);
 	json_free(doc);
 	e->pull_json = w.pull_json;
-	submit(h, e, e->is_push ? REQUEST_PUSH : REQUEST_PULL, w.json);
+	submit(h, e, e->kind, w.json);
 	free(w.json);
 }
 
@@ -374,19 +374,34 @@ new_exchange(struct http *h, struct lws *wsi)
 	return e;
 }
 
+/* -1: none of the requests that go to the database. */
+static int
+request_of(const char *path)
+{
+	static const struct { const char *path; enum request_kind kind; } requests[] = {
+		{"/api/v1/sync/push", REQUEST_PUSH},
+		{"/api/v1/sync/pull", REQUEST_PULL},
+		{"/api/v1/sync/digest", REQUEST_DIGEST},
+	};
+
+	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+		if (strcmp(path, requests[i].path) == 0)
+			return (int) requests[i].kind;
+	return -1;
+}
+
 static int
 begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char *path)
 {
 	bool	is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
-	bool	is_push = strcmp(path, "/api/v1/sync/push") == 0;
-	bool	is_pull = strcmp(path, "/api/v1/sync/pull") == 0;
+	int		kind = request_of(path);
 	struct http_exchange *e;
 
 	free_exchange(h, place);
 	*place = e = new_exchange(h, wsi);
-	e->is_push = is_push;
+	e->kind = kind < 0 ? REQUEST_PULL : (enum request_kind) kind;
 	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
 		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
@@ -394,9 +409,9 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		free_exchange(h, place);
 		return serve_file(h, wsi, path + 6);
 	}
-	else if (is_post && (is_push || is_pull))
+	else if (is_post && kind >= 0)
 		begin_api(h, e);
-	else if (is_options && (is_push || is_pull))
+	else if (is_options && kind >= 0)
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -405,7 +420,7 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_get && strcmp(path, "/readyz") == 0)
 		answer_ready(h, e);
-	else if (is_push || is_pull)
+	else if (kind >= 0)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else
 		respond_error(e, 404, "not_found", "there is nothing here", NULL);

@@ -145,6 +145,7 @@ run(struct worker *w)
 		[REQUEST_PULL] = "SELECT sync.pull($1::jsonb)::text",
 		[REQUEST_CATCH_UP] = "SELECT sync.session_state($1::jsonb)::text, sync.pull($1::jsonb)::text",
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
+		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;
 	const struct pg_statement job[] = {

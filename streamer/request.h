@@ -1,4 +1,4 @@
-/* request.h - what a client asks of the database: its three kinds, their answers and errors, and how push and pull are joined. Pure. */
+/* request.h - what a client asks of the database: its kinds, their answers and errors, and how push and pull are joined. Pure. */
 /* SPDX-License-Identifier: PostgreSQL */
 #ifndef SYNC_REQUEST_H
 #define SYNC_REQUEST_H
@@ -15,6 +15,7 @@ enum request_kind
 	REQUEST_PULL,		/* sync.pull */
 	REQUEST_CATCH_UP,	/* sync.session_state and sync.pull in one snapshot */
 	REQUEST_PUSH,		/* sync.push */
+	REQUEST_DIGEST,		/* sync.digest */
 };
 
 /* Borrowed texts: the pool copies what it keeps. */

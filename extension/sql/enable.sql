@@ -175,12 +175,14 @@ BEGIN
             coalesce(enable.history, false), enable.edit_window, coalesce(enable.enforce_locks, false), coalesce(enable.anonymous, false),
             enable.policy_is_scope, enable.updated_at, enable.deleted_at, add_deleted_at, pg_current_xact_id(), pg_current_xact_id());
 
-    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WHERE sync_xid > %L::xid8', target,
+    -- Without deduplication: single writes have an id each, and rows of one large transaction that are updated one by one would make the
+    -- index look through all of them (CPU of such an update measured 26 µs with, 20 µs without).
+    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', target,
                    CASE WHEN enable.scope_column IS NULL THEN '' ELSE quote_ident(enable.scope_column) || ',' END, pg_current_xact_id());
 
     -- Named so that they sort, and fire, after the application's own triggers.
     EXECUTE format('CREATE TRIGGER "~sync_stamp" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION sync.stamp()', target);
-    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
+    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
     SELECT string_agg(format('old.%1$I IS DISTINCT FROM new.%1$I', a.attname), ' OR ') INTO when_clause
     FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
     WHERE a.attrelid = enable.relation AND a.attnum > 0

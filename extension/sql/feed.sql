@@ -14,3 +14,11 @@ CREATE FUNCTION sync.feed_rows(table_id integer, keys text[]) RETURNS json
     LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_rows';
 COMMENT ON FUNCTION sync.feed_rows(integer, text[]) IS
 'Rows as they are now, for changes that the decoder cannot show whole: [{"entity_id", "xid", "change"}]. Reads every row: never grant it to an application.';
+
+CREATE FUNCTION sync.visible_keys(request jsonb) RETURNS json
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_visible_keys';
+COMMENT ON FUNCTION sync.visible_keys(jsonb) IS
+'Which living rows each of several callers may see now. request: {"identities": [{"role", "claims"?: object}], "tables": [{"id", "keys": [entity ids]}]}.
+Answer: {"snapshot": "xmin:xmax:xip", "identities": [{"tables": [{"id", "keys": [[entity id, sync_xid]]}]} or {"error": {"code", "message"}}]}, in the order asked, all in one snapshot.
+Takes each role as SET ROLE would: only those the session''s user may take. An error, such as that of a policy, is the answer of its identity alone; a timeout ends the call.
+For the streamer''s role sync_query.';

@@ -10,7 +10,21 @@ CREATE FUNCTION sync.pull(request jsonb) RETURNS json
 COMMENT ON FUNCTION sync.pull(jsonb) IS
 'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
 Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
-Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY409 on a standby or after a write in the same transaction.';
+"schema_version"? in the request: of the client''s own tables; another one than the token''s resets all. "n" in place of the token, for clients that insist on a number:
+taken for tables without scope and policies, always the same ones; the others are reset. While has_more it stays where the round began: follow the token there.
+Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY401 malformed claims, SY409 on a standby or after a write in the same
+transaction, SY426 schema_version too old.';
+
+CREATE FUNCTION sync.digest(request jsonb) RETURNS json
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_digest';
+COMMENT ON FUNCTION sync.digest(jsonb) IS
+'Whether a client holds what it should. request: {"device_id", "sync_token", "tables"?, "priority"?, "buckets"?: 1..256, "repair"?: {entity type: [bucket numbers]}}.
+Answer: {"tables": [{"entity_type", "count", "hash", "buckets"?: [{"count", "hash"}], "changes"?, "keys"?} or {"entity_type", "stale": true}], "stale", "sync_token"?, "server_time"}.
+hash: decimal text of the sum modulo 2^64, over the rows held, of the first 8 bytes (big-endian) of SHA-256 over entity_id, a zero byte and server_version in digits.
+A row''s bucket: the first 8 bytes of SHA-256 over its entity_id, modulo the number of buckets.
+To compare: pull until has_more is false, then ask with that token. A table with "stale" changed since: pull again and ask again. One without did not change between the token
+and this answer, so a hash that differs is a difference. To repair: drop the rows of the bucket that are not in "keys", apply "changes", keep the token.
+Errors: as sync.pull; SY413 when the repair is larger than a page.';
 
 CREATE FUNCTION sync.push(request jsonb) RETURNS json
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_push';

@@ -62,7 +62,7 @@ COMMENT ON TABLE sync.column_rule IS 'How collisions in a column, or in a member
 CREATE TABLE sync.tombstone (
     id bigint GENERATED ALWAYS AS IDENTITY,
     table_id integer NOT NULL,
-    entity_id text NOT NULL,
+    entity_id text COLLATE "C" NOT NULL,
     scope_value text,
     old_values jsonb,
     version bigint NOT NULL,
@@ -77,18 +77,28 @@ CREATE INDEX tombstone_entity ON sync.tombstone (table_id, entity_id);
 CREATE INDEX tombstone_xid ON sync.tombstone (table_id, sync_xid, id);
 COMMENT ON TABLE sync.tombstone IS 'Append-only: deletions, and moves out of a scope or a key. Holds the key and the old scope value, never the row''s contents. edited_at and device: of a pushed deletion, by the client''s clock.';
 
-CREATE TABLE sync.ledger (
+-- A number stands for user and device, and a hash for the queue_id: the ledger is written with every change.
+CREATE TABLE sync.ledger_device (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id text NOT NULL,
     device_id text NOT NULL,
-    queue_id text NOT NULL,
-    body_hash bigint NOT NULL,
-    answer json NOT NULL,
-    table_id integer,
-    entity_id text,
-    at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (user_id, device_id, queue_id)
+    UNIQUE (user_id, device_id)
 );
-COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one.';
+COMMENT ON TABLE sync.ledger_device IS 'The numbers by which the ledger knows users'' devices.';
+
+CREATE TABLE sync.ledger (
+    device bigint NOT NULL,
+    queue bigint NOT NULL,
+    body_hash bigint NOT NULL,
+    table_id integer,
+    server_version bigint,
+    at timestamptz NOT NULL,
+    outcome text NOT NULL,
+    entity_id text,
+    answer json,
+    PRIMARY KEY (device, queue)
+);
+COMMENT ON TABLE sync.ledger IS 'The first verdict of each pushed change, so that a repeat gets the same one. answer is NULL for a plain success.';
 
 CREATE TABLE sync.conflict (
     conflict_id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -124,5 +134,6 @@ SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');

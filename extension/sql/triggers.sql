@@ -6,7 +6,7 @@ COMMENT ON FUNCTION sync.stamp() IS 'BEFORE INSERT OR UPDATE: sets version, tran
 CREATE FUNCTION sync.soft_delete() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_soft_delete';
 COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark.';
 CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_leave_tombstone';
-COMMENT ON FUNCTION sync.leave_tombstone() IS 'AFTER DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
+COMMENT ON FUNCTION sync.leave_tombstone() IS 'BEFORE DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
 CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
 COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
 
@@ -17,3 +17,9 @@ COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written a
 CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
 COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';
+
+CREATE FUNCTION sync.clock(relation regclass, entity_id text) RETURNS jsonb
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_clock';
+COMMENT ON FUNCTION sync.clock(regclass, text) IS
+'For support: who last wrote each column of a row, as {"column": {"version", "edited_at", "device"?}}; device is a hash, absent for writes by SQL.
+Reads as the caller, who needs SELECT on the table. NULL if there is no such row that the caller sees; an error if the table is not synced.';

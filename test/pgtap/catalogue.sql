@@ -8,7 +8,7 @@ SELECT no_plan();
 SELECT has_schema('sync');
 SELECT tables_are('sync', '{instance,scope,synced_table,tombstone,ledger,conflict}'::name[]);
 SELECT is(count(*), 1::bigint, 'there is one instance') FROM sync.instance;
-SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation}'::name[]);
+SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,clock,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation}'::name[]);
 SELECT col_is_pk('sync', 'ledger', '{user_id,device_id,queue_id}'::name[], 'a verdict is one user''s, one device''s');
 SELECT col_is_unique('sync', 'synced_table', 'entity_type'::name, 'an entity type names one table');
 SELECT col_is_unique('sync', 'synced_table', 'relation'::name, 'a table is synced once');

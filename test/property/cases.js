@@ -33,7 +33,7 @@ export class Arena {
   }
 
   async clear(worker) {
-    await this.clients[worker].query(`DELETE FROM sync.conflict WHERE pushed_by LIKE '%${worker}'; DELETE FROM sync.ledger WHERE user_id LIKE '%${worker}'`);
+    await this.clients[worker].query(`DELETE FROM sync.conflict WHERE pushed_by LIKE '%${worker}'; DELETE FROM sync.ledger USING sync.ledger_device d WHERE d.id = device AND d.user_id LIKE '%${worker}'`);
   }
 
   async stop() {

@@ -344,5 +344,7 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 		if (sync_push_stamp && sync_push_stamp->relid == table->relid)
 			sync_push_stamp->soft_deletes++;
 	}
+	else if (sync_purged_table == RelationGetRelid(data->tg_relation))
+		return PointerGetDatum(data->tg_trigtuple);
 	return PointerGetDatum(NULL);	/* the row stays */
 }

@@ -336,6 +336,9 @@ extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *ta
 /* tombstone.c */
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
 
+/* upkeep.c */
+extern Oid	sync_purged_table;	/* rows of it that are marked are really deleted now; InvalidOid: none */
+
 /* request.c: reading requests */
 extern JsonbValue *sync_json_get(JsonbContainer *object, const char *name);
 extern char *sync_json_text(const JsonbValue *value);	/* a string's, number's or bool's text; NULL for null and containers */

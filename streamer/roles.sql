@@ -19,11 +19,11 @@ ALTER ROLE sync_query SET statement_timeout = '30s';
 ALTER ROLE sync_query SET lock_timeout = '5s';
 ALTER ROLE sync_query SET idle_in_transaction_session_timeout = '60s';
 
--- Marks places in the WAL and reads the rows the decoder cannot show whole, by the three functions it is granted; no table.
+-- Marks places in the WAL, reads the rows the decoder cannot show whole, purges and looks how it is: by the functions it is granted; no table.
 SELECT 'CREATE ROLE sync_upkeep LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'sync_upkeep') \gexec
 ALTER ROLE sync_upkeep SET statement_timeout = '30s';
 GRANT USAGE ON SCHEMA sync TO sync_upkeep;
 GRANT EXECUTE ON FUNCTION sync.visible_keys(jsonb) TO sync_query;
-GRANT EXECUTE ON FUNCTION sync.checkpoint(bigint), sync.feed_tables(), sync.feed_rows(integer, text[]) TO sync_upkeep;
+GRANT EXECUTE ON FUNCTION sync.checkpoint(bigint), sync.feed_tables(), sync.feed_rows(integer, text[]), sync.purge(interval, integer, interval), sync.status() TO sync_upkeep;
 -- Sees who keeps a new slot waiting, to name it in the log, and for --check whether wal2json is listed.
 GRANT pg_read_all_stats, pg_read_all_settings TO sync_upkeep;

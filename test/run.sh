@@ -53,6 +53,7 @@ echo "running in $CLUSTER"
 
 step "layers: who includes whom" '^layers:' test/layers.sh
 step "regress: what one SQL session sees" 'tests? (passed|failed)' test/regress.sh regress
+step "docs: what users can meet is explained" '^docs:' test/docs.sh
 step "isolation: what two sessions do to each other" 'tests? (passed|failed)' test/regress.sh isolation
 step "pgtap: catalogue, privileges, functions" '^(All tests|Files=|Result:|Failed )' test/regress.sh pgtap
 step "unit: the streamer's pure modules" '^[0-9]+ passed, [0-9]+ failed' make -s -C streamer unit

@@ -97,8 +97,20 @@ BEGIN
     IF set_schema_version.oldest > set_schema_version.current OR set_schema_version.oldest < 0 THEN
         RAISE EXCEPTION 'the oldest schema version must lie between 0 and the current one' USING ERRCODE = 'invalid_parameter_value';
     END IF;
-    UPDATE sync.instance SET schema_current = set_schema_version.current, schema_oldest = set_schema_version.oldest;
+    DELETE FROM sync.client_schema;
+    INSERT INTO sync.client_schema VALUES (set_schema_version.current, set_schema_version.oldest);
 END
 $$;
+-- Restoring a dump inserts here too.
+CREATE FUNCTION sync.use_client_schema() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+BEGIN
+    UPDATE sync.instance SET schema_current = new.current, schema_oldest = new.oldest;
+    RETURN new;
+END
+$$;
+COMMENT ON FUNCTION sync.use_client_schema() IS 'AFTER INSERT on sync.client_schema: the versions are in force.';
+CREATE TRIGGER use_client_schema AFTER INSERT ON sync.client_schema FOR EACH ROW EXECUTE FUNCTION sync.use_client_schema();
+
 COMMENT ON FUNCTION sync.set_schema_version(integer, integer) IS
 'Which schema versions of clients are served: requests with an older schema_version are answered with SY426. NULL, NULL takes the limit away.';

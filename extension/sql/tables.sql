@@ -3,6 +3,10 @@
 
 \echo Use "CREATE EXTENSION sync" to load this file. \quit
 
+-- The schema is a member of the extension, so that DROP EXTENSION takes it along; a schema named in sync.control would stay.
+CREATE SCHEMA sync;
+COMMENT ON SCHEMA sync IS 'Everything of the extension sync.';
+
 CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
     horizon xid8 NOT NULL DEFAULT '0',
@@ -11,7 +15,14 @@ CREATE TABLE sync.instance (
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served.';
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served. Not dumped: a copy is another instance.';
+
+CREATE TABLE sync.client_schema (
+    current integer,
+    oldest integer
+);
+CREATE UNIQUE INDEX client_schema_one ON sync.client_schema ((true));
+COMMENT ON TABLE sync.client_schema IS 'The schema versions that sync.set_schema_version() set, once more, for dumps: restoring it sets those of sync.instance.';
 
 CREATE TABLE sync.scope (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -130,6 +141,7 @@ CREATE TABLE sync.conflict (
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
+SELECT pg_catalog.pg_extension_config_dump('sync.client_schema', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');

@@ -6,9 +6,9 @@ SELECT no_plan();
 
 -- The extension's own tables and functions
 SELECT has_schema('sync');
-SELECT tables_are('sync', '{instance,scope,synced_table,tombstone,ledger,conflict}'::name[]);
+SELECT tables_are('sync', '{instance,client_schema,scope,synced_table,column_rule,tombstone,ledger,conflict}'::name[]);
 SELECT is(count(*), 1::bigint, 'there is one instance') FROM sync.instance;
-SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,clock,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation}'::name[]);
+SELECT functions_are('sync', '{user_id,pull,push,session_state,checkpoint,feed_tables,feed_rows,stamp,soft_delete,leave_tombstone,truncated,column_kind,caller_owns,create_scope,check_relation,enable,disable,disable_all,tables,new_incarnation,set_column_rule,check_column_rule,changed_table,set_schema_version,use_client_schema,purge,purge_rows,purge_places,purge_marked,purge_tombstones,purge_kinds,unreferenced,status,check,check_server,check_roles,check_bookkeeping,check_schema,check_scopes,enable_again}'::name[]);
 SELECT col_is_pk('sync', 'ledger', '{user_id,device_id,queue_id}'::name[], 'a verdict is one user''s, one device''s');
 SELECT col_is_unique('sync', 'synced_table', 'entity_type'::name, 'an entity type names one table');
 SELECT col_is_unique('sync', 'synced_table', 'relation'::name, 'a table is synced once');
@@ -20,7 +20,7 @@ SELECT is_empty($$
     WHERE n.nspname = 'sync' AND c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 $$, 'every table belongs to the extension');
 SELECT set_eq($$ SELECT unnest(extconfig)::regclass::text FROM pg_extension WHERE extname = 'sync' $$,
-    ARRAY['sync.scope', 'sync.synced_table', 'sync.tombstone', 'sync.ledger', 'sync.conflict'], 'a dump keeps what is configured and known, not the instance');
+    ARRAY['sync.client_schema', 'sync.scope', 'sync.synced_table', 'sync.column_rule', 'sync.tombstone', 'sync.ledger', 'sync.conflict', 'sync.scope_id_seq', 'sync.synced_table_id_seq', 'sync.tombstone_id_seq'], 'a dump keeps what is configured and known, not the instance');
 
 -- A table of the application, with triggers of its own that sort before and after
 CREATE TABLE public.tap_note (id int PRIMARY KEY, body text, team int, gone timestamptz, changed timestamptz, twice int GENERATED ALWAYS AS (id * 2) STORED);

@@ -7,7 +7,7 @@ const SECOND = 1_000_000;
 const HOUR = 3600 * SECOND;
 const WORDS = ['oak', 'elm', 'ash', 'fir', 'yew', 'box', 'bay', 'fig', 'lime', 'pine', 'teak', 'plum', 'pear', 'palm', 'rose', 'vine', 'reed', 'moss', 'fern', 'iris'];
 const PLAIN = ['a', 'b', 'c', 'd'];
-const RULED = ['u', 'ua', 'ap', 'n', 'txt', 'srv', 'cli', 'mx', 'mn', 'obj', 'res', 'lw'];
+const RULED = ['u', 'ua', 'ap', 'n', 'txt', 'srv', 'cli', 'mx', 'mn', 'obj', 'res', 'lw', 'big', 'num', 'day'];
 const PEOPLE = [['ada', 'phone'], ['ada', 'laptop'], ['ben', 'phone'], ['ben', 'tablet'], ['cleo', 'phone']];
 
 /** How often things happen. `typical`: people who edit different fields mostly, some lists, counters and texts, few deletions. */
@@ -46,7 +46,8 @@ export class Generator {
     const { random } = this;
     switch (name) {
       case 'c': return random.chance(0.1) ? null : random.below(5);
-      case 'n': case 'mx': case 'mn': return (typeof old === 'number' ? old : 0) + random.pick([-3, -1, 1, 2, 5]);
+      case 'day': return random.pick(['2026-02-03', '2025-12-31', '2026-10-01', null]);
+      case 'n': case 'mx': case 'mn': case 'big': case 'num': return (typeof old === 'number' ? old : 0) + random.pick([-3, -1, 1, 2, 5]);
       case 'res': return random.chance(this.mix.odd / 8) ? 666 : random.below(20);
       case 'u': case 'ap': return this.#editList(old, () => random.pick(['x', 'y', 'z', 1, 2, { k: 1 }]));
       case 'ua': return this.#editList(old, () => random.below(6));
@@ -98,7 +99,7 @@ export class Generator {
   #fullData() {
     const { random, mix } = this;
     const data = { req: this.#colour(), a: this.#colour(), b: this.#colour(), c: random.below(5) };
-    const ruled = { u: ['x', 'y'], ua: [1, 2], ap: ['x'], n: 10, txt: 'oak elm ash fir yew box bay', srv: 'server', cli: 'client', mx: 5, mn: 5, obj: { list: ['p'], count: 1, name: 'red' }, res: 1, lw: 'red' };
+    const ruled = { u: ['x', 'y'], ua: [1, 2], ap: ['x'], n: 10, txt: 'oak elm ash fir yew box bay', srv: 'server', cli: 'client', mx: 5, mn: 5, obj: { list: ['p'], count: 1, name: 'red' }, res: 1, lw: 'red', big: 9, num: 5, day: '2026-05-05' };
     for (const name of RULED) if (random.chance(0.8)) data[name] = ruled[name];
     if (random.chance(mix.odd + 0.02)) data.uniq = '@u0';
     if (random.chance(0.3)) data.parent = '@p0';

@@ -27,6 +27,9 @@ const RULED = {
   obj: { type: 'jsonb', rule: 'object', members: { list: 'union', count: 'counter', high: 'max' } },
   res: { type: 'int', rule: 'resolver', resolver },
   lw: { type: 'text', rule: 'lww' },
+  big: { type: 'bigint', rule: 'max' },
+  num: { type: 'numeric', rule: 'counter', default: 0 },
+  day: { type: 'date', rule: 'min' },
 };
 
 function syncedTable(name, options, index) {

@@ -221,8 +221,10 @@ export class Generator {
     ]);
   }
 
-  #broken(change) {
+  #broken({ when, ...rest }) {
     const { random } = this;
+    // one mistake at a time
+    const change = this.table.window ? rest : { ...rest, ...(when ? { when } : {}) };
     const data = change.data && { ...change.data };
     switch (random.below(4)) {
       case 0: return { ...change, table: 'nowhere' };

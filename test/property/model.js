@@ -120,11 +120,12 @@ export class Model {
     c.data = Object.fromEntries(Object.entries(c.data ?? {}).filter(([name]) => !c.table.columns[name].kept));
     c.holds = holds;
     if (row?.living && holds(row.data.team)) return c.operation === 'delete' ? this.#delete(c, row) : this.#update(c, row);
-    if (row?.living || (row?.data && !holds(row.data.team))) throw new Refused(c.operation === 'create' ? 'forbidden' : 'not_found');
     const known = row?.deletion && holds(row.deletion.team);
+    if (known && c.operation === 'delete') return success('noop');
+    if (row?.living || (row?.data && !holds(row.data.team))) throw new Refused(c.operation === 'create' ? 'forbidden' : 'not_found');
     if (c.operation === 'create') return known ? this.#resurrect(c, row) : this.#insert(c);
     if (!known) throw new Refused('not_found');
-    return c.operation === 'delete' ? success('noop') : this.#updateDeleted(c, row);
+    return this.#updateDeleted(c, row);
   }
 
   // ---- a living row -------------------------------------------------------------------------------------------

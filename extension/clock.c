@@ -409,6 +409,17 @@ sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *chan
 	return write_clock(&clock, write->version, at);
 }
 
+/* The clock of a row whose version moves on by one though none of its columns is written. */
+Datum
+sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc)
+{
+	Clock		clock = clock_of_row(table, old, desc);
+	SyncWrite	row = write_of_row(table, old, desc);
+
+	/* Times are kept relative to the row's stamp, which has moved one version on. */
+	return write_clock(&clock, row.version + 1, row.edited_at);
+}
+
 static void
 put_write(StringInfo out, const SyncColumn *column, const SyncWrite *write)
 {

@@ -57,11 +57,16 @@ static bool
 is_requested(const Pull *pull, const SyncTable *table)
 {
 	JsonbValue	name = {.type = jbvString};
+	JsonbValue	all = {.type = jbvString, .val.string = {.val = "*", .len = 1}};
 
 	if (table->priority > pull->priority)
 		return false;
-	if (pull->tables == NULL)
+	/* The extension's own tables come when they are named, beside "*" for the application's. */
+	if (table->id >= SYNC_FIRST_TABLE &&
+		(pull->tables == NULL || findJsonbValueFromContainer(pull->tables, JB_FARRAY, &all) != NULL))
 		return true;
+	if (pull->tables == NULL)
+		return false;
 	name.val.string.val = table->entity_type;
 	name.val.string.len = strlen(table->entity_type);
 	return findJsonbValueFromContainer(pull->tables, JB_FARRAY, &name) != NULL;
@@ -89,7 +94,7 @@ check_requested(const Pull *pull, List *known)
 	while (JsonbIteratorNext(&it, &v, true) == WJB_ELEM)
 	{
 		char	   *name = v.type == jbvString ? sync_json_text(&v) : NULL;
-		bool		is_known = false;
+		bool		is_known = name && strcmp(name, "*") == 0;
 		ListCell   *lc;
 
 		foreach(lc, known)

@@ -319,6 +319,7 @@ run_push(Push *push, Jsonb *request)
 	int			i;
 
 	read_head(push, request);
+	sync_write_device = push->device;
 	lock_device(push);
 	force_synchronous_commit();
 	read_changes(push, request);
@@ -364,6 +365,7 @@ sync_push(PG_FUNCTION_ARGS)
 	PG_FINALLY();
 	{
 		sync_push_stamp = NULL;
+		sync_write_device = NULL;
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);

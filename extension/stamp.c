@@ -284,6 +284,8 @@ sync_stamp(PG_FUNCTION_ARGS)
 	heap_deform_tuple(data->tg_trigtuple, desc, s->old_values, s->old_nulls);
 	heap_deform_tuple(data->tg_newtuple, desc, s->values, s->nulls);
 	find_changed(s, table, desc);
+	if (s->nchanged == 0 && sync_forgotten_user)
+		return PointerGetDatum(sync_forget_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	if (s->nchanged == 0)
 		return PointerGetDatum(keep_stamp(s, table, desc, data->tg_newtuple));
 	version = DatumGetInt64(s->old_values[table->version_att - 1]) + 1;

@@ -39,6 +39,10 @@ _PG_init(void)
 	DefineCustomBoolVariable("sync.allow_nobody",
 							 "Lets callers without a user (no claim sub) push.",
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_devices", "Devices a user may register.",
+							NULL, &sync_max_devices, 1000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_notifications", "Notifications kept for a user; the oldest read ones go first.",
+							NULL, &sync_max_notifications, 10000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("sync");
 	sync_table_init();
 	sync_tombstone_scan_init();

@@ -31,6 +31,7 @@
 #define SYNC_ERR_TOO_MANY		MAKE_SQLSTATE('S','Y','4','2','9')
 #define SYNC_ERR_UNPROCESSABLE	MAKE_SQLSTATE('S','Y','4','2','2')
 #define SYNC_ERR_TOO_LARGE		MAKE_SQLSTATE('S','Y','4','1','3')
+#define SYNC_ERR_TOO_MANY		MAKE_SQLSTATE('S','Y','4','2','9')
 
 /* Limits, by name. */
 #define SYNC_ROW_LIMIT			(1024 * 1024)		/* one pushed change, bytes of JSON */
@@ -41,6 +42,7 @@
 #define SYNC_PAGE_ROWS_MAX		10000
 #define SYNC_PAGE_MS			2000				/* time budget of a page */
 #define SYNC_XIP_LIMIT			500					/* above it a cursor falls back to xmin:xmin: */
+#define SYNC_FIRST_TABLE		100					/* ids below belong to the extension's own synced tables */
 #define SYNC_CLOCK_AHEAD		(60 * USECS_PER_SEC) /* a client's clock may lead by this much */
 
 /* A column of a synced table, in attnum order; dropped and sync_ columns are not listed. */
@@ -314,6 +316,7 @@ typedef struct SyncOldClock
 } SyncOldClock;
 extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write,
 							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
+extern Datum sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc);	/* the same writes, said in full */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
 /* stamp.c */
@@ -338,6 +341,26 @@ extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc 
 
 /* upkeep.c */
 extern Oid	sync_purged_table;	/* rows of it that are marked are really deleted now; InvalidOid: none */
+
+/* audience.c */
+extern char *sync_audience(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of what is told about a row; NULL: nobody by sync */
+
+extern bool sync_role_sees(const SyncTable *table, const char *entity_id, bool read_only);	/* read_only false: own writes count as well */
+
+/* history.c */
+extern const char *sync_write_device;	/* device_id of the push that is writing; NULL outside push */
+
+/* device.c */
+extern int	sync_max_devices;
+extern int	sync_max_notifications;
+extern void sync_device_note(const char *user, const char *device);	/* writes at first use, then at most hourly */
+extern void sync_device_check(const char *user, const char *device);	/* refuses a revoked one, never writes */
+extern void sync_device_log(const char *user, const char *device, const char *kind, int changes, int64 bytes, const char *status,
+							double ms);
+
+/* forget.c */
+extern const char *sync_forgotten_user;	/* NULL but while a person's name is taken from rows */
+extern HeapTuple sync_forget_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc);
 
 /* request.c: reading requests */
 extern JsonbValue *sync_json_get(JsonbContainer *object, const char *name);

@@ -45,14 +45,14 @@ INSERT INTO sync.tombstone (table_id, entity_id, version, sync_xid, reason, at) 
 SELECT sync.purge() ->> 'tombstones' AS tombstones;
 
 -- The ledger, and the conflict log: open conflicts stay
-INSERT INTO sync.ledger (user_id, device_id, queue_id, body_hash, answer, at)
-    SELECT 'ada', 'd', i::text, 0, '{}', now() - i * interval '10 days' FROM generate_series(1, 5) i;
+INSERT INTO sync.ledger (device, queue, body_hash, outcome, at)
+    SELECT -1, i, 0, 'applied', now() - i * interval '10 days' FROM generate_series(1, 5) i;
 INSERT INTO sync.conflict (table_id, entity_type, entity_id, kind, operation, fields, rule, outcome, at, resolution, resolved_at)
     SELECT 100, 'purge_note', '1', 'edit', 'update', '{}', c.rule, c.outcome, now() - c.at::interval, c.resolution, now() - c.resolved_at::interval
     FROM (VALUES ('old', 'server', '31 days', NULL, NULL), ('new', 'server', '1 day', NULL, NULL), ('open', 'open', '31 days', NULL, NULL),
                  ('resolved', 'open', '90 days', 'keep_local', '31 days'), ('just resolved', 'open', '90 days', 'keep_local', '1 day')) c (rule, outcome, at, resolution, resolved_at);
 SELECT purge_counts();
-SELECT queue_id FROM sync.ledger ORDER BY 1;
+SELECT queue FROM sync.ledger ORDER BY 1;
 SELECT rule, outcome FROM sync.conflict WHERE entity_type = 'purge_note' ORDER BY 1, 2;
 
 -- Rolled back, it changes nothing
@@ -81,7 +81,7 @@ RESET ROLE;
 
 DROP ROLE purge_app;
 DELETE FROM sync.conflict WHERE entity_type = 'purge_note';
-DELETE FROM sync.ledger WHERE user_id = 'ada' AND device_id = 'd';
+DELETE FROM sync.ledger WHERE device = -1;
 SELECT sync.disable('purge_note');
 DROP FUNCTION purge_look(text), purge_counts(int);
 DROP TABLE purge_note;

@@ -189,6 +189,9 @@ BEGIN
       AND (a.attnum = ANY (i.indkey) OR a.attname IN (enable.scope_column, enable.deleted_at));
     EXECUTE format('CREATE TRIGGER "~sync_tombstone_update" AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION sync.leave_tombstone()',
                    target, when_clause);
+    IF enable.history THEN
+        EXECUTE format('CREATE TRIGGER "~sync_history" AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.keep_history()', target);
+    END IF;
     EXECUTE format('CREATE TRIGGER "~sync_truncated" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION sync.truncated()', target);
     IF kind = 'soft' THEN
         EXECUTE format('CREATE TRIGGER "~sync_soft_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.soft_delete()', target);
@@ -219,7 +222,7 @@ DECLARE
     trigger_name name;
     index_name regclass;
 BEGIN
-    SELECT * INTO t FROM sync.synced_table s WHERE s.relation = disable.relation;
+    SELECT * INTO t FROM sync.synced_table s WHERE s.relation = disable.relation AND s.id >= 100;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'table % is not synced', disable.relation USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
@@ -241,6 +244,7 @@ BEGIN
             CASE WHEN t.added_deleted_at THEN ', DROP COLUMN deleted_at' ELSE '' END);
     END IF;
     DELETE FROM sync.tombstone WHERE table_id = t.id;
+    PERFORM sync.drop_traces(t.id);
     DELETE FROM sync.synced_table WHERE id = t.id;
 END
 $$;
@@ -252,15 +256,15 @@ CREATE FUNCTION sync.disable_all() RETURNS void
 $$
 BEGIN
     DELETE FROM sync.synced_table WHERE relation NOT IN (SELECT oid FROM pg_class);
-    PERFORM sync.disable(relation) FROM sync.synced_table;
+    PERFORM sync.disable(relation) FROM sync.synced_table WHERE id >= 100;
 END
 $$;
 COMMENT ON FUNCTION sync.disable_all() IS 'Turns sync off for every table; run it before DROP EXTENSION sync.';
 
 CREATE FUNCTION sync.tables() RETURNS TABLE (relation regclass, entity_type text, scope text, scope_column name, rule text, deletes text, priority integer)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
-$$ SELECT t.relation, t.entity_type, t.scope, t.scope_column, t.rule, t.deletes, t.priority FROM sync.synced_table t ORDER BY t.priority, t.id $$;
-COMMENT ON FUNCTION sync.tables() IS 'The synced tables and their options.';
+$$ SELECT t.relation, t.entity_type, t.scope, t.scope_column, t.rule, t.deletes, t.priority FROM sync.synced_table t WHERE t.id >= 100 ORDER BY t.priority, t.id $$;
+COMMENT ON FUNCTION sync.tables() IS 'The application''s synced tables and their options.';
 
 CREATE FUNCTION sync.new_incarnation() RETURNS bigint
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS

@@ -8,7 +8,7 @@ COMMENT ON FUNCTION sync.user_id() IS 'The caller''s user: claim sub of the sett
 CREATE FUNCTION sync.pull(request jsonb) RETURNS json
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_pull';
 COMMENT ON FUNCTION sync.pull(jsonb) IS
-'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
+'What changed since a token. request: {"device_id", "sync_token"?, "tables"?: [entity types, "*" for all of the application], "priority"?: 1..3, "limit"?: 1..10000 rows (1000)}.
 Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
 "schema_version"? in the request: of the client''s own tables; another one than the token''s resets all. "n" in place of the token, for clients that insist on a number:
 taken for tables without scope and policies, always the same ones; the others are reset. While has_more it stays where the round began: follow the token there.

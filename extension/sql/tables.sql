@@ -25,12 +25,14 @@ CREATE UNIQUE INDEX client_schema_one ON sync.client_schema ((true));
 COMMENT ON TABLE sync.client_schema IS 'The schema versions that sync.set_schema_version() set, once more, for dumps: restoring it sets those of sync.instance.';
 
 CREATE TABLE sync.scope (
-    id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- ids below 100 belong to the extension
+    id integer GENERATED ALWAYS AS IDENTITY (START 100) PRIMARY KEY,
     name text NOT NULL UNIQUE CHECK (name <> ''),
     members text NOT NULL,
-    watch text[] NOT NULL DEFAULT '{}'
+    watch text[] NOT NULL DEFAULT '{}',
+    users text
 );
-COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, and which columns say whom a change of membership concerns.';
+COMMENT ON TABLE sync.scope IS 'Declared scopes: which values a caller holds, which columns say whom a change of membership concerns, and (users) who holds a given value.';
 
 CREATE TABLE sync.synced_table (
     -- ids below 100 belong to the extension's own synced tables
@@ -142,10 +144,11 @@ CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
 SELECT pg_catalog.pg_extension_config_dump('sync.client_schema', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.scope', '');
-SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.scope', 'WHERE id >= 100');
+SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', 'WHERE id >= 100');
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');

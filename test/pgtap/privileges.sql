@@ -9,24 +9,31 @@ CREATE ROLE "tap application";
 SELECT ok(has_schema_privilege('tap application', 'sync', 'USAGE'), 'an application may name what is in the schema');
 SELECT ok(NOT has_schema_privilege('tap application', 'sync', 'CREATE'), 'and create nothing there');
 
--- Functions: four for applications, the others for owners and the streamer
+-- Functions: these for applications, the others for owners and the streamer
 SELECT set_eq($$
     SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND has_function_privilege('tap application', p.oid, 'EXECUTE')
-$$, ARRAY['user_id', 'pull', 'push', 'session_state'], 'an application may call four functions');
+$$, ARRAY['user_id', 'pull', 'push', 'session_state', 'resolve_conflict', 'audiences', 'may_see', 'rollback_to', 'restore', 'conflicts', 'devices', 'revoke_device', 'rename_device', 'last_seen', 'lock', 'unlock', 'history', 'record_activity', 'activity', 'notify', 'notifications', 'unread_count', 'mark_read', 'clear', 'set_preference', 'cancel_reminder'], 'an application may call these functions');
 SELECT is_empty($$
     SELECT p.oid::regprocedure FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
-    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'push', 'session_state')
+    WHERE p.pronamespace = 'sync'::regnamespace AND a.grantee = 0 AND p.proname NOT IN ('user_id', 'pull', 'push', 'session_state', 'resolve_conflict', 'audiences', 'may_see', 'rollback_to', 'restore', 'conflicts', 'devices', 'revoke_device', 'rename_device', 'last_seen', 'lock', 'unlock', 'history', 'record_activity', 'activity', 'notify', 'notifications', 'unread_count', 'mark_read', 'clear', 'set_preference', 'cancel_reminder')
 $$, 'EXECUTE is revoked from PUBLIC but for these');
 SELECT ok(NOT has_function_privilege('tap application', f, 'EXECUTE'), f || ' is not for applications')
-FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()"}'::text[]) f;
+FROM unnest('{"sync.checkpoint(bigint)","sync.feed_tables()","sync.feed_rows(int,text[])","sync.enable(regclass,text,name,name,text,text,text,int,boolean,interval,boolean,boolean,boolean,boolean,text,name,name)","sync.disable(regclass,boolean)","sync.disable_all()","sync.create_scope(text,text,text[])","sync.new_incarnation()","sync.tables()","sync.note_device(text)","sync.blocking_locks(int,text[],text,text)","sync.release_locks(int,text,text[],text,text)","sync.release_device_locks(text,text)","sync.last_image(int,text)","sync.log_syncs(jsonb)","sync.sync_log(text,timestamptz,int)","sync.forget_user(text)","sync.send_notification(text[],jsonb,text)","sync.notify_trigger()","sync.take_deliveries(text,int,interval)","sync.scope_users(text,text)","sync.erase_history(regclass,text)"}'::text[]) f;
 
--- Tables: nothing may be read or written, not even a column or a sequence
+-- Tables: five may be read, under a policy; nothing else, not even a column or a sequence
+SELECT set_eq($$
+    SELECT c.relname::text FROM pg_class c WHERE c.relnamespace = 'sync'::regnamespace AND c.relkind = 'r' AND has_table_privilege('tap application', c.oid, 'SELECT')
+$$, ARRAY['device', 'preference', 'lock', 'activity', 'notification'], 'tables that travel by sync may be read');
+SELECT set_eq($$
+    SELECT c.relname::text FROM pg_class c JOIN pg_policy p ON p.polrelid = c.oid
+    WHERE c.relnamespace = 'sync'::regnamespace AND c.relrowsecurity AND p.polcmd = 'r' AND pg_get_expr(polqual, polrelid) LIKE '%sync.audiences()%'
+$$, ARRAY['device', 'preference', 'lock', 'activity', 'notification'], 'each under the policy that asks for the audience');
 SELECT is_empty($$
     SELECT c.oid::regclass, p.privilege FROM pg_class c, unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) AS p (privilege)
-    WHERE c.relnamespace = 'sync'::regnamespace AND CASE WHEN c.relkind = 'r' THEN has_table_privilege('tap application', c.oid, p.privilege) END
-$$, 'no table of the schema is open to an application');
+    WHERE c.relnamespace = 'sync'::regnamespace AND NOT (p.privilege = 'SELECT' AND c.relrowsecurity) AND CASE WHEN c.relkind = 'r' THEN has_table_privilege('tap application', c.oid, p.privilege) END
+$$, 'no other is open to an application, and none for writing');
 SELECT is_empty($$
-    SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'sync'::regnamespace AND CASE WHEN c.relkind = 'r' THEN has_any_column_privilege('tap application', c.oid, 'SELECT,INSERT,UPDATE,REFERENCES') END
+    SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'sync'::regnamespace AND CASE WHEN c.relkind = 'r' THEN has_any_column_privilege('tap application', c.oid, CASE WHEN c.relrowsecurity THEN 'INSERT,UPDATE,REFERENCES' ELSE 'SELECT,INSERT,UPDATE,REFERENCES' END) END
 $$, 'nor is a column');
 SELECT is_empty($$
     SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'sync'::regnamespace AND CASE WHEN c.relkind = 'S' THEN has_sequence_privilege('tap application', c.oid, 'USAGE,SELECT,UPDATE') END
@@ -50,9 +57,9 @@ SELECT is_empty($$
     WHERE p.pronamespace = 'sync'::regnamespace AND (p.prosecdef OR l.lanname <> 'c')
       AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)
 $$, 'definer functions and those in SQL have a fixed search_path');
-SELECT is_empty($$
-    SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND p.prosecdef AND has_function_privilege('tap application', p.oid, 'EXECUTE')
-$$, 'no function that runs as its owner is open to applications');
+SELECT set_eq($$
+    SELECT p.proname::text FROM pg_proc p WHERE p.pronamespace = 'sync'::regnamespace AND p.prosecdef AND has_function_privilege('tap application', p.oid, 'EXECUTE')
+$$, ARRAY['conflicts', 'devices', 'revoke_device', 'rename_device', 'last_seen', 'lock', 'unlock', 'history', 'record_activity', 'activity', 'notify', 'notifications', 'unread_count', 'mark_read', 'clear', 'set_preference', 'cancel_reminder'], 'functions that run as their owner and are open to applications: each checks what its caller may see');
 SELECT volatility_is('sync', 'pull', '{jsonb}'::name[], 'stable', 'pull reads in one snapshot');
 SELECT volatility_is('sync', 'session_state', '{jsonb}'::name[], 'stable', 'session_state reads in the same');
 SELECT volatility_is('sync', 'push', '{jsonb}'::name[], 'volatile', 'push writes');

@@ -8,6 +8,7 @@ import { Postgres } from '../../lib/postgres.js';
 
 const ROUNDS = Number(process.env.ROUNDS || 5);
 const SINGLE = Number(process.env.SINGLE || 2000); // transactions of each single-row run
+const BURST = 1000; // a new connection each: fewer would measure the reading of the registry
 const BATCHES = Number(process.env.BATCHES || 50);
 const TURN = Number(process.env.TURN || 10); // statements a variant has at a time
 const ROWS = 1000;
@@ -82,17 +83,17 @@ async function bulk(client, pid, names, what, statement, results) {
   }
 }
 
-/** Transactions a second of one pgbench client with prepared statements. */
+/** Seconds that one pgbench client with prepared statements takes for a burst of transactions. */
 function single(server, database, script, commit) {
   const file = path.join(server.directory, 'script.sql');
   writeFileSync(file, script);
-  const args = ['-n', '-M', 'prepared', '-c', '1', '-t', String(SINGLE), '-f', file, '-h', server.host, '-p', String(server.port), '-U', 'postgres', database];
+  const args = ['-n', '-M', 'prepared', '-c', '1', '-t', String(BURST), '-f', file, '-h', server.host, '-p', String(server.port), '-U', 'postgres', database];
   const text = execFileSync(path.join(server.bin, 'pgbench'), args, {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
     env: { ...process.env, PGOPTIONS: `-c synchronous_commit=${commit}` },
   });
-  return Number(/tps = ([\d.]+)/.exec(text)[1]);
+  return BURST / Number(/tps = ([\d.]+)/.exec(text)[1]);
 }
 
 function singles(server, database, names, results) {
@@ -103,9 +104,11 @@ function singles(server, database, names, results) {
   };
   for (const commit of ['on', 'off']) {
     for (const what of ['update', 'insert']) {
-      for (const name of shuffled(names)) {
-        results[name][`${what}, commit ${commit}`] = single(server, database, scripts[what](`note_${name}`), commit);
+      const seconds = Object.fromEntries(names.map((name) => [name, 0]));
+      for (let done = 0; done < SINGLE; done += BURST) {
+        for (const name of shuffled(names)) seconds[name] += single(server, database, scripts[what](`note_${name}`), commit);
       }
+      for (const name of names) results[name][`${what}, commit ${commit}`] = (Math.ceil(SINGLE / BURST) * BURST) / seconds[name];
     }
   }
 }

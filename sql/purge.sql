@@ -52,7 +52,7 @@ INSERT INTO sync.conflict (table_id, entity_type, entity_id, kind, operation, fi
     FROM (VALUES ('old', 'server', '31 days', NULL, NULL), ('new', 'server', '1 day', NULL, NULL), ('open', 'open', '31 days', NULL, NULL),
                  ('resolved', 'open', '90 days', 'keep_local', '31 days'), ('just resolved', 'open', '90 days', 'keep_local', '1 day')) c (rule, outcome, at, resolution, resolved_at);
 SELECT purge_counts();
-SELECT queue FROM sync.ledger ORDER BY 1;
+SELECT queue FROM sync.ledger WHERE device = -1 ORDER BY 1;
 SELECT rule, outcome FROM sync.conflict WHERE entity_type = 'purge_note' ORDER BY 1, 2;
 
 -- Rolled back, it changes nothing

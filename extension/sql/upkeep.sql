@@ -5,6 +5,7 @@
 SELECT pg_catalog.pg_extension_config_dump('sync.scope_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.synced_table_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device_id_seq', '');
 
 -- Old entries lie together: a summary per range of pages finds them at no cost for the writers.
 CREATE INDEX ledger_at ON sync.ledger USING brin (at) WITH (pages_per_range = 32, autosummarize = on);

@@ -49,7 +49,7 @@ after(() => Promise.all([from?.stop(), to?.stop()]));
 
 test('the schema is the same', () => assert.equal(dumpSchema(to, 'copy'), dumpSchema(from, 'old')));
 
-for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 'tombstone', 'ledger', 'conflict']) {
+for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 'tombstone', 'ledger_device', 'ledger', 'conflict']) {
   test(`sync.${table} comes along`, async () => {
     // restoring is DDL: the table's last new start is later, and columns are numbered anew
     const everything = `SELECT to_jsonb(t) - '{epoch,named_columns,fingerprint}'::text[] AS row FROM sync.${table} t ORDER BY 1`;
@@ -105,6 +105,8 @@ test('a repeat of a change pushed before the dump gets its first verdict, and a 
   const change = { queue_id: 'q1', operation: 'update', entity_type: 'note', entity_id: '2', data: { body: 'pushed' }, timestamp: '2026-01-01T00:00:00Z', local_version: 1 };
   const { processed } = await copy.call('push', { device_id: 'd', changes: [change] }, ada);
   assert.equal(processed[0].repeat, true);
+  const other = await copy.call('push', { device_id: 'another', changes: [{ ...change, queue_id: 'q2' }] }, ada);
+  assert.equal(other.processed[0].status, 'success', 'a device that was not known before');
   await copy.sql("INSERT INTO country VALUES ('ch', 'again')");
   assert.ok(Number(await copy.value("SELECT sync_version FROM country WHERE id = 'ch'")) > 2);
 });

@@ -23,6 +23,7 @@ apply_stamp(Push *push, const Change *change)
 	push->stamp.write.queue = change->queue_id ? sync_hash(change->queue_id, strlen(change->queue_id), 0) : 0;
 	push->stamp.soft_deletes = 0;
 	push->stamp.entity_id = NULL;
+	push->stamp.is_touched = false;
 	sync_push_stamp = &push->stamp;
 }
 
@@ -262,7 +263,7 @@ is_known_deletion(const Push *push, const Change *change, const Deletion *deleti
 static void
 lose_to_deletion(Push *push, Change *change, const Deletion *deletion, const char *rule)
 {
-	conflict_record(push, change, "delete", "server", rule, NULL, NULL, deletion->version);
+	conflict_with_deletion(push, change, "server", rule, deletion);
 	verdict_conflict(change, "superseded", deletion->version);
 }
 
@@ -272,41 +273,44 @@ delete_rule_name(const SyncTable *table)
 	return table->delete_rule == EDIT_WINS ? "edit_wins" : table->delete_rule == DELETE_LWW ? "lww" : "delete_wins";
 }
 
-/* Takes the mark away as the owner, as deleting set it; the caller's own rights then decide on the update. */
-static void
-unmark_row(Push *push, Change *change, const Datum *keys)
+/* Would the caller be allowed to write the row as it is now? An update that changes nothing asks all there is to ask. */
+static bool
+may_update(Push *push, const SyncTable *table, const Datum *keys)
 {
-	const SyncTable *table = change->table;
+	const char *key = quote_identifier(table->columns[table->keys[0]].name);
 	Statement	s;
-	SyncRole	saved;
 
-	writer_close(push);
 	begin_statement(&s, table->nkeys);
-	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
+	appendStringInfo(&s.sql, "UPDATE %s t SET %s = t.%s", table->sql_name, key, key);
 	add_key(&s, table, keys);
-	sync_become(&saved, sync_table_owner(table));
-	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
-	sync_become_back(&saved);
+	SPI_execute_plan(push_plan(push, s.sql.data, s.n, s.types), s.values, s.nulls, false, 0);
+	return SPI_processed == 1;
 }
 
-/* Brings a marked row back with the change's values; a caller who may not update it gets nothing. */
+/*
+ * Brings a marked row back with the change's values. The mark is taken away by the owner, as deleting set it, in one update with them; a
+ * caller who may not write the row then gets nothing.
+ */
 static void
 revive_marked(Push *push, Change *change, const Datum *keys, Field *fields, int n, const char *outcome)
 {
 	const SyncTable *table = change->table;
-	Field		key = {table->keys[0], false, keys[0]};
-	Field	   *writes = palloc(sizeof(Field) * (n + 1));
-	int			nwrites = 0;
+	Statement	s;
+	SyncRole	saved;
 	int			i;
 
-	unmark_row(push, change, keys);
+	writer_close(push);
+	begin_statement(&s, n + table->nkeys);
+	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
 	for (i = 0; i < n; i++)
-		if (!value_is_server_column(table, fields[i].column))
-			writes[nwrites++] = fields[i];
-	if (nwrites == 0)
-		writes[nwrites++] = key;
-	read_for_update(push, table, keys);
-	update_row(push, change, keys, writes, nwrites, outcome);
+		appendStringInfo(&s.sql, ", %s = $%d", quote_identifier(table->columns[fields[i].column].name), add_param(&s, table, &fields[i]));
+	add_key(&s, table, keys);
+	sync_become(&saved, sync_table_owner(table));
+	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
+	sync_become_back(&saved);
+	if (!may_update(push, table, keys))
+		raise_not_found();
+	report_again(push, change, keys, outcome);
 }
 
 static bool
@@ -406,7 +410,7 @@ meet_deletion(Push *push, Change *change, const Row *row, const Datum *keys, Fie
 
 	if (is_won && !is_known_deletion(push, change, deletion))
 	{
-		conflict_record(push, change, "delete", "local", delete_rule_name(table), NULL, NULL, deletion->version);
+		conflict_with_deletion(push, change, "local", delete_rule_name(table), deletion);
 		if (revive(push, change, row, keys, fields, n, "merged"))
 			return;
 	}
@@ -466,7 +470,7 @@ apply_create(Push *push, Change *change, const Datum *keys)
 	deletion = deletion_of(push, change, &row);
 	if (is_met(push, table, &row, keys))
 		meet_row(push, change, &row, keys, fields, n);
-	else if (deletion.version > 0)
+	else if (deletion.version > 0 && (row.tuple == NULL || row_in_held_scope(push, table, &row)))
 		create_again(push, change, &row, keys, fields, n, &deletion);
 	else if (row.tuple)
 		verdict_forbidden(push, change);

@@ -299,6 +299,8 @@ sync_stamp(PG_FUNCTION_ARGS)
 		return PointerGetDatum(TRIGGER_FIRED_BY_INSERT(data->tg_event) ? data->tg_trigtuple : data->tg_newtuple);
 	desc = RelationGetDescr(data->tg_relation);
 	s = stamping_of(fcinfo->flinfo, desc->natts);
+	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
+		sync_push_stamp->is_touched = true;
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		return PointerGetDatum(stamp_insert(s, table, desc, data->tg_trigtuple));

@@ -25,6 +25,8 @@ PG_FUNCTION_INFO_V1(sync_user_id_sql);
 
 bool		sync_test_skip_flush = false;
 bool		sync_allow_nobody = false;
+int			sync_max_conflicts = 10000;
+int			sync_max_ledger = 200000;
 
 void		_PG_init(void);
 
@@ -45,6 +47,10 @@ _PG_init(void)
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.max_devices", "Devices a user may register.",
 							NULL, &sync_max_devices, 1000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_conflicts", "Entries of the conflict log kept for a user; the oldest settled ones go first.",
+							NULL, &sync_max_conflicts, 10000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_ledger", "Verdicts kept for a device until sync.purge() removes them; more pushes are refused.",
+							NULL, &sync_max_ledger, 200000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.max_notifications", "Notifications kept for a user; the oldest read ones go first.",
 							NULL, &sync_max_notifications, 10000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("sync");

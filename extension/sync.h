@@ -133,6 +133,8 @@ typedef struct SyncTable
 /* sync.c: settings and identity */
 extern bool sync_test_skip_flush;
 extern bool sync_allow_nobody;
+extern int	sync_max_conflicts;
+extern int	sync_max_ledger;
 extern const char *sync_user_id(void);	/* claim sub; NULL for nobody. Valid until the claims change. */
 extern uint64 sync_identity_hash(void);
 extern bool sync_is_identity_setting(const char *name);

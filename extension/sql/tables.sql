@@ -100,6 +100,7 @@ CREATE TABLE sync.ledger_device (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id text NOT NULL,
     device_id text NOT NULL,
+    entries bigint NOT NULL DEFAULT 0,
     UNIQUE (user_id, device_id)
 );
 COMMENT ON TABLE sync.ledger_device IS 'The numbers by which the ledger knows users'' devices.';
@@ -145,6 +146,8 @@ CREATE TABLE sync.conflict (
     resolved_at timestamptz,
     resolved_id text
 );
+CREATE INDEX conflict_pushed_by ON sync.conflict (pushed_by, at);
+CREATE INDEX conflict_changed_by ON sync.conflict (changed_by, at);
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 

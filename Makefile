@@ -7,7 +7,7 @@ SOURCES = $(sort $(wildcard extension/*.c))
 OUR_HEADERS = $(sort $(wildcard extension/*.h))
 OBJS = $(SOURCES:.c=.o)
 # The install script is one file to PostgreSQL and one part per subject to us, in the order they need each other
-SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers scope enable rules conflicts builtin devices locks history activity notifications audit upkeep check privileges)
+SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers scope enable rules conflicts builtin devices locks history activity notifications audit upkeep check ddl privileges)
 DATA_built = extension/sync--1.0.sql
 PGFILEDESC = "sync - change tracking, pull and push for live copies of tables"
 
@@ -45,7 +45,7 @@ all install clean:
 	@echo "pg_config or PGXS not found: install postgresql-server-dev, or run test/setup.sh as root on Debian" >&2; exit 1
 endif
 
-.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash bench bench-sql lint layers docs setup help
+.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash property mutations bench bench-sql lint layers docs setup help
 
 streamer:
 	$(MAKE) -C streamer all
@@ -81,6 +81,12 @@ chinook:
 crash:
 	@test/node.sh chaos/crash.js
 
+property:
+	@test/node.sh property/push.js
+
+mutations:
+	@test/node.sh mutations.js
+
 bench:
 	@test/node.sh bench/latency.js
 
@@ -111,6 +117,8 @@ help:
 	@echo "make e2e                            real processes, npm phoenix client; TESTS=\"push teams\" picks some"
 	@echo "make chinook                        random history with kills; CHANGES= KILLS= SEED= SECONDS= CHINOOK="
 	@echo "make crash                          the crash trap; ROUNDS="
+	@echo "make property                       random pushes against a model of the rules; CASES= SEED= MIX=typical TABLE= MOST="
+	@echo "make mutations                      breaks the code on purpose, in a copy: does each test see it? ROWS=\"X4 X10\""
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="
 	@echo "make docs                           what users can meet is explained in README and by COMMENT"
 	@echo "make bench-sql                      pull, writes, push in the database beside their peers; SECTIONS= ROUNDS= ROWS="

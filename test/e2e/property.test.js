@@ -1,0 +1,33 @@
+// property.test.js - the short form of `make property`: random pushes, the server and the model agree on every verdict and row.
+// SPDX-License-Identifier: PostgreSQL
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { after, before, test } from 'node:test';
+import { Arena, describe, replay, runCases } from '../property/cases.js';
+
+let arena;
+before(async () => {
+  arena = await Arena.start();
+});
+after(() => arena?.stop());
+
+const SEEDS = new URL('../property/seeds/', import.meta.url);
+
+for (const name of readdirSync(SEEDS).filter((file) => file.endsWith('.json'))) {
+  test(`a history that once differed: ${name}`, async () => {
+    const { table, history } = JSON.parse(readFileSync(new URL(name, SEEDS), 'utf8'));
+    const found = await replay(arena, 0, table, history);
+    assert.equal(found, undefined, found && describe({ seed: name, mix: '', table, history, ...found }));
+  });
+}
+
+for (const mix of ['hard', 'typical']) {
+  test(`400 random histories, mix ${mix}: no difference`, async (t) => {
+    const seed = Number(process.env.SEED || Date.now() % 1e9);
+    t.diagnostic(`SEED=${seed}`);
+    const { failures, tally } = await runCases(arena, { seed, count: 400, mix });
+    assert.deepEqual(failures.map(describe), []);
+    assert.ok(tally.changes > 400 && tally.conflicts > 20, JSON.stringify(tally));
+    if (mix === 'typical') assert.ok(tally.settled >= 0.99 * tally.conflicts, `${tally.settled} of ${tally.conflicts} conflicts settle without a person`);
+  });
+}

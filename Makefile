@@ -45,7 +45,7 @@ all install clean:
 	@echo "pg_config or PGXS not found: install postgresql-server-dev, or run test/setup.sh as root on Debian" >&2; exit 1
 endif
 
-.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash bench lint layers docs setup help
+.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash bench bench-sql lint layers docs setup help
 
 streamer:
 	$(MAKE) -C streamer all
@@ -84,6 +84,9 @@ crash:
 bench:
 	@test/node.sh bench/latency.js
 
+bench-sql:
+	@test/node.sh bench/sql.js
+
 demo:
 	@test/demo.sh
 
@@ -110,5 +113,6 @@ help:
 	@echo "make crash                          the crash trap; ROUNDS="
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="
 	@echo "make docs                           what users can meet is explained in README and by COMMENT"
+	@echo "make bench-sql                      pull, writes, push in the database beside their peers; SECTIONS= ROUNDS= ROWS="
 	@echo "make lint                           include layers, shell, formatting"
 	@echo "make clean"

@@ -64,6 +64,6 @@ SELECT sync.pull('{"n":"x"}');
 
 -- Cleaning up
 SELECT sync.disable_all();
-DELETE FROM sync.scope;
+DELETE FROM sync.scope WHERE id >= 100;
 DROP TABLE number_note, number_team;
 DROP FUNCTION changes(json), rest(json);

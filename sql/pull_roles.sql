@@ -72,7 +72,7 @@ RESET row_security;
 
 -- Cleaning up
 SELECT sync.disable_all();
-DELETE FROM sync.scope;
+DELETE FROM sync.scope WHERE id >= 100;
 DROP TABLE roles_member, roles_note, roles_open;
 DROP FUNCTION data();
 DROP ROLE roles_red, roles_blue;

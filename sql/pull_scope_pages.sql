@@ -70,6 +70,6 @@ SELECT count(*) FROM paged_note WHERE team IN (SELECT team FROM paged_member);
 
 -- Cleaning up
 SELECT sync.disable_all();
-DELETE FROM sync.scope;
+DELETE FROM sync.scope WHERE id >= 100;
 DROP TABLE paged_member, paged_note;
 DROP FUNCTION follow(jsonb);

@@ -103,7 +103,7 @@ BEGIN
             enable_builtin.priority, true, pg_current_xact_id(), pg_current_xact_id());
     EXECUTE format('CREATE INDEX ON %s (audience, sync_xid) WHERE sync_xid > %L::xid8', target, pg_current_xact_id());
     EXECUTE format('CREATE TRIGGER "~sync_stamp" BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION sync.stamp()', target);
-    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
+    EXECUTE format('CREATE TRIGGER "~sync_tombstone_delete" BEFORE DELETE ON %s FOR EACH ROW EXECUTE FUNCTION sync.leave_tombstone()', target);
     SELECT string_agg(format('old.%1$I IS DISTINCT FROM new.%1$I', a.attname), ' OR ') INTO keys
     FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
     WHERE a.attrelid = enable_builtin.relation AND a.attnum > 0 AND (a.attnum = ANY (i.indkey) OR a.attname = 'audience');

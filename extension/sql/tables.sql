@@ -149,5 +149,6 @@ SELECT pg_catalog.pg_extension_config_dump('sync.synced_table', 'WHERE id >= 100
 SELECT pg_catalog.pg_extension_config_dump('sync.column_rule', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.tombstone', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device', '');
+SELECT pg_catalog.pg_extension_config_dump('sync.ledger_device_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.ledger', '');
 SELECT pg_catalog.pg_extension_config_dump('sync.conflict', '');

@@ -409,17 +409,6 @@ sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *chan
 	return write_clock(&clock, write->version, at);
 }
 
-/* The clock of a row whose version moves on by one though none of its columns is written. */
-Datum
-sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc)
-{
-	Clock		clock = clock_of_row(table, old, desc);
-	SyncWrite	row = write_of_row(table, old, desc);
-
-	/* Times are kept relative to the row's stamp, which has moved one version on. */
-	return write_clock(&clock, row.version + 1, row.edited_at);
-}
-
 static void
 put_write(StringInfo out, const SyncColumn *column, const SyncWrite *write)
 {
@@ -467,4 +456,14 @@ sync_clock(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	appendStringInfoChar(&out, '}');
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(out.data));
+}
+
+/* The same writes, for a row whose version moves on though none of its columns is written. */
+Datum
+sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version)
+{
+	Clock		clock = clock_of_row(table, old, desc);
+	SyncWrite	row = write_of_row(table, old, desc);
+
+	return write_clock(&clock, version, row.edited_at);
 }

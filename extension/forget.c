@@ -32,7 +32,7 @@ sync_forget_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDes
 	values[2] = heap_getattr(old, table->at_att, desc, &isnull);
 	values[3] = (Datum) 0;
 	nulls[3] = true;
-	values[4] = sync_clock_keep(table, old, desc);
+	values[4] = sync_clock_keep(table, old, desc, DatumGetInt64(values[0]));
 	return heap_modify_tuple_by_cols(new, desc, lengthof(cols), cols, values, nulls);
 }
 

@@ -29,6 +29,8 @@ read_request(Pull *pull, Jsonb *request)
 		token = sync_json_text(v);
 	else if (v && v->type != jbvNull)
 		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("member \"sync_token\" of the request must be a string")));
+	if (device && sync_user_id())
+		sync_device_check(sync_user_id(), device);
 	pull->device = device ? sync_device_hash(sync_user_id(), device) : 0;
 	pull->tables = sync_json_array(&request->root, "tables", false);
 	pull->priority = (int) sync_json_int(&request->root, "priority", 3, 1, 3);

@@ -316,7 +316,7 @@ typedef struct SyncOldClock
 } SyncOldClock;
 extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, const int *changed, int nchanged, const SyncWrite *write,
 							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
-extern Datum sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc);	/* the same writes, said in full */
+extern Datum sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version);	/* the same writes, under a new version */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
 
 /* stamp.c */
@@ -339,12 +339,8 @@ extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *ta
 /* tombstone.c */
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
 
-/* upkeep.c */
-extern Oid	sync_purged_table;	/* rows of it that are marked are really deleted now; InvalidOid: none */
-
 /* audience.c */
 extern char *sync_audience(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of what is told about a row; NULL: nobody by sync */
-
 extern bool sync_role_sees(const SyncTable *table, const char *entity_id, bool read_only);	/* read_only false: own writes count as well */
 
 /* history.c */
@@ -361,6 +357,9 @@ extern void sync_device_log(const char *user, const char *device, const char *ki
 /* forget.c */
 extern const char *sync_forgotten_user;	/* NULL but while a person's name is taken from rows */
 extern HeapTuple sync_forget_stamp(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc);
+
+/* upkeep.c */
+extern Oid	sync_purged_table;	/* rows of it that are marked are really deleted now; InvalidOid: none */
 
 /* request.c: reading requests */
 extern JsonbValue *sync_json_get(JsonbContainer *object, const char *name);

@@ -67,6 +67,8 @@ SELECT sync.note_device('phone');
 \echo :LAST_ERROR_SQLSTATE
 SELECT sync.check_device('phone');
 \echo :LAST_ERROR_SQLSTATE
+SELECT sync.pull('{"device_id":"phone"}');
+\echo :LAST_ERROR_SQLSTATE
 SELECT sync.check_device('unknown'), sync.check_device('laptop');
 SET request.jwt.claims = '{"sub":"bob"}';
 SELECT sync.check_device('phone');

@@ -86,6 +86,7 @@ DELETE FROM sync.notification;
 DELETE FROM sync.delivery;
 DELETE FROM sync.device;
 DELETE FROM sync.ledger;
+DELETE FROM sync.ledger_device;
 DELETE FROM sync.conflict;
 DELETE FROM sync.sync_log;
 DELETE FROM sync.tombstone;

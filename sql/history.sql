@@ -168,6 +168,7 @@ SELECT count(*) FROM sync.history;
 -- Cleaning up
 SET request.jwt.claims = '';
 DELETE FROM sync.ledger;
+DELETE FROM sync.ledger_device;
 DELETE FROM sync.activity;
 DELETE FROM sync.tombstone;
 DROP TABLE history_member, history_note, history_soft, history_anon, history_policy, history_none;

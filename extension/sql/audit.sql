@@ -93,7 +93,7 @@ BEGIN
         ('notification', 'DELETE FROM sync.notification WHERE user_id = $1'),
         ('reminder', 'DELETE FROM sync.reminder WHERE actor = $1 OR request -> ''users'' = jsonb_build_array($1)'),
         ('activity', 'DELETE FROM sync.activity WHERE actor = $1'),
-        ('ledger', 'DELETE FROM sync.ledger l USING sync.ledger_device d WHERE d.id = l.device AND d.user_id = $1'),
+        ('ledger', 'DELETE FROM sync.ledger l USING sync.ledger_device d WHERE l.device = d.id AND d.user_id = $1'),
         ('ledger_device', 'DELETE FROM sync.ledger_device WHERE user_id = $1'),
         ('sync_log', 'DELETE FROM sync.sync_log WHERE user_id = $1'),
         ('sent', 'UPDATE sync.notification SET actor = NULL WHERE actor = $1'),

@@ -155,14 +155,14 @@ COMMENT ON FUNCTION sync.release_locks(integer, text, text[], text, text) IS
 'For push, after a save: releases the device''s locks on the row and on the fields written (NULL: on all, as after a deletion); how many.';
 
 CREATE FUNCTION sync.release_device_locks(user_id text, device_id text) RETURNS integer
-    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 WITH gone AS (
     DELETE FROM sync.lock l USING sync.lock_owner o
     WHERE o.lock_id = l.lock_id AND (o.user_id, o.device_id) = (release_device_locks.user_id, release_device_locks.device_id) RETURNING 1)
 SELECT count(*)::integer FROM gone
 $$;
-COMMENT ON FUNCTION sync.release_device_locks(text, text) IS 'For the streamer, when a device disconnects: releases all its locks; how many.';
+COMMENT ON FUNCTION sync.release_device_locks(text, text) IS 'For the streamer, as sync_upkeep, when a device disconnects: releases all its locks; how many.';
 
 CREATE FUNCTION sync.expire_locks() RETURNS integer
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS

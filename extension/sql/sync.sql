@@ -12,7 +12,7 @@ COMMENT ON FUNCTION sync.pull(jsonb) IS
 Answer: {"changes", "withdrawn"?, "reset"?, "has_more", "next_sync_token", "server_time", "n"}; apply reset, withdrawn, changes in this order.
 "schema_version"? in the request: of the client''s own tables; another one than the token''s resets all. "n" in place of the token, for clients that insist on a number:
 taken for tables without scope and policies, always the same ones; the others are reset. While has_more it stays where the round began: follow the token there.
-Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY401 malformed claims, SY409 on a standby or after a write in the same
+Runs under the caller''s rights and policies; never writes. Errors: SY400 bad request, SY401 malformed claims, SY403 a revoked device, SY409 on a standby or after a write in the same
 transaction, SY426 schema_version too old.';
 
 CREATE FUNCTION sync.digest(request jsonb) RETURNS json

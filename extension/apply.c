@@ -437,7 +437,7 @@ is_met(Push *push, const SyncTable *table, const Row *row, const Datum *keys)
 static Deletion
 deletion_of(Push *push, const Change *change, const Row *row)
 {
-	if (row->tuple && !row_is_marked(change->table, row))
+	if (row->tuple && (!row_is_marked(change->table, row) || !row_in_held_scope(push, change->table, row)))
 		return (Deletion) {0};
 	return row_seen_deletion(push, change);
 }

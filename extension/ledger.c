@@ -27,6 +27,8 @@ static void
 use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, int32 table_id, char *entity_id)
 {
 	change->is_stored = true;
+	change->ledger_answer = answer;
+	change->ledger_hash = body_hash;
 	if (body_hash != change->body_hash)
 	{
 		verdict_clear(change);
@@ -206,11 +208,12 @@ ledger_answer_repeats(Push *push)
 			continue;
 		first = &push->changes[entry->index];
 		initStringInfo(&answer);
-		if (first->stored_answer)
-			appendStringInfoString(&answer, first->stored_answer);
+		/* the first may have stood for another body than the ledger's, which this one repeats */
+		if (first->ledger_answer)
+			appendStringInfoString(&answer, first->ledger_answer);
 		else
 			verdict_put_stored(&answer, first);
-		use_first_answer(push, change, first->body_hash, answer.data, 0, NULL);
+		use_first_answer(push, change, first->ledger_answer ? first->ledger_hash : first->body_hash, answer.data, 0, NULL);
 		change->data_now = change->is_repeat ? first->data_now : NULL;
 	}
 }

@@ -584,6 +584,8 @@ apply_operation(Push *push, Change *change)
 					  "The key's text; for several columns a JSON array of their texts.");
 		return;
 	}
+	if (lock_refuses(push, change))
+		return;
 	if (change->operation == OP_CREATE)
 		apply_create(push, change, change->entity_id ? keys : NULL);
 	else if (change->operation == OP_UPDATE)

@@ -102,6 +102,7 @@ typedef struct Push
 	List	   *tables;			/* of SyncListed */
 	List	   *scopes;			/* of SyncScope, read once */
 	List	   *plans;			/* of PushPlan */
+	List	   *locks;			/* held by others on rows of this batch */
 	HTAB	   *by_queue;		/* queue_id → first change with it */
 	SyncPushStamp stamp;
 	Rights		rights[2];		/* what the caller may insert, and update */
@@ -190,6 +191,11 @@ extern bool verdict_is_key_taken(const Change *change, const ErrorData *error);
 extern void verdict_from_error(Push *push, Change *change, const ErrorData *error);
 extern void verdict_put(StringInfo out, const Change *change);
 extern void verdict_put_stored(StringInfo out, const Change *change);	/* what the ledger keeps */
+
+/* lock.c */
+extern void lock_read(Push *push);
+extern bool lock_refuses(Push *push, Change *change);
+extern void lock_release(Push *push);
 
 /* conflict.c */
 extern void conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, const char *fields,

@@ -250,6 +250,9 @@ conflict_write(Push *push)
 	}
 	sync_become_extension(&saved);
 	SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0);
+	values[1] = Int32GetDatum(sync_max_conflicts);
+	types[1] = INT4OID;
+	SPI_execute_with_args("SELECT sync.trim_conflicts($1, $2)", 2, types, values, NULL, false, 1);
 	sync_become_back(&saved);
 }
 

@@ -6,6 +6,8 @@
 #include "sync.h"
 
 #include "access/xlog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -21,6 +23,7 @@ PG_FUNCTION_INFO_V1(sync_feed_tables);
 PG_FUNCTION_INFO_V1(sync_feed_rows);
 PG_FUNCTION_INFO_V1(sync_column_kind);
 PG_FUNCTION_INFO_V1(sync_caller_owns);
+PG_FUNCTION_INFO_V1(sync_caller_owns_database);
 
 /*
  * A transaction leaves the list of running ones after its commit record is written, so whatever this snapshot sees stands before the
@@ -54,6 +57,12 @@ sync_caller_owns(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(pg_class_ownercheck(PG_GETARG_OID(0), GetOuterUserId()));
 }
 
+Datum
+sync_caller_owns_database(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pg_database_ownercheck(MyDatabaseId, GetOuterUserId()));
+}
+
 static void
 put_string(StringInfo out, const char *name, const char *text)
 {
@@ -69,6 +78,31 @@ static const char *
 column_name(const SyncTable *table, int column)
 {
 	return column < 0 ? NULL : table->columns[column].name;
+}
+
+/* The WAL names the partition that a row is in. */
+static void
+put_partitions(StringInfo out, const SyncTable *table)
+{
+	List	   *all = get_rel_relkind(table->relid) == RELKIND_PARTITIONED_TABLE ?
+		find_all_inheritors(table->relid, AccessShareLock, NULL) : NIL;
+	const char *separator = "";
+	ListCell   *lc;
+
+	foreach(lc, all)
+	{
+		char	   *schema = get_namespace_name(get_rel_namespace(lfirst_oid(lc)));
+		char	   *name = get_rel_name(lfirst_oid(lc));
+
+		if (lfirst_oid(lc) == table->relid)
+			continue;
+		appendStringInfo(out, "%s[", separator);
+		sync_render_string(out, schema, strlen(schema));
+		appendStringInfoChar(out, ',');
+		sync_render_string(out, name, strlen(name));
+		appendStringInfoChar(out, ']');
+		separator = ",";
+	}
 }
 
 static void
@@ -92,6 +126,8 @@ put_table(StringInfo out, const SyncTable *table)
 			appendStringInfoChar(out, ',');
 		sync_render_string(out, name, strlen(name));
 	}
+	appendStringInfoString(out, "],\"partitions\":[");
+	put_partitions(out, table);
 	appendStringInfoString(out, "],\"columns\":[");
 	for (i = 0; i < table->ncolumns; i++)
 	{
@@ -192,7 +228,7 @@ fetch_row(const SyncTable *table, const char *entity_id, Oid owner)
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	sync_put_all_columns(&sql, table);
-	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
+	appendStringInfo(&sql, " FROM %s t WHERE ", table->from_name);
 	sync_put_key(&sql, table, 1, types);
 	if (table->deleted_at >= 0)
 		appendStringInfo(&sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));

@@ -200,9 +200,9 @@ sync_keep_history(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.keep_history() may only be called as the trigger that sync.enable() makes")));
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	desc = RelationGetDescr(data->tg_relation);
-	if (!table->has_history || sync_forgotten_user || !read_version(table, data, desc, &version))
+	if (table == NULL || !table->has_history || sync_forgotten_user || !read_version(table, data, desc, &version))
 		return PointerGetDatum(NULL);
 
 	SPI_connect();

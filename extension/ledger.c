@@ -289,6 +289,34 @@ write_entries(Push *push, Relation heap)
 	CatalogCloseIndexes(indexes);
 }
 
+/* What one device can make us keep is bounded. The count is of writes; purge has taken some of them, so it is made exact before it refuses. */
+static void
+count_entries(Push *push)
+{
+	Oid			types[] = {INT8OID, INT4OID};
+	Datum		values[] = {Int64GetDatum(push->ledger_device), Int32GetDatum(push->nchanges)};
+	SyncRole	saved;
+	int64		entries;
+	bool		isnull;
+
+	sync_become_extension(&saved);
+	SPI_execute_with_args("UPDATE sync.ledger_device SET entries = entries OPERATOR(pg_catalog.+) $2 WHERE id OPERATOR(pg_catalog.=) $1 RETURNING entries",
+						  2, types, values, NULL, false, 1);
+	entries = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (entries > sync_max_ledger)
+	{
+		SPI_execute_with_args("UPDATE sync.ledger_device SET entries = (SELECT pg_catalog.count(*) FROM sync.ledger WHERE device OPERATOR(pg_catalog.=) $1) "
+							  "WHERE id OPERATOR(pg_catalog.=) $1 RETURNING entries", 1, types, values, NULL, false, 1);
+		entries = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	}
+	sync_become_back(&saved);
+	if (entries > sync_max_ledger)
+		ereport(ERROR,
+				(errcode(SYNC_ERR_TOO_MANY),
+				 errmsg("this device has pushed more than %d changes lately", sync_max_ledger),
+				 errhint("Push again after sync.purge() has removed old verdicts, or raise sync.max_ledger.")));
+}
+
 void
 ledger_write(Push *push)
 {
@@ -304,4 +332,5 @@ ledger_write(Push *push)
 	heap = table_open(sync_relid("ledger"), RowExclusiveLock);
 	write_entries(push, heap);
 	table_close(heap, RowExclusiveLock);
+	count_entries(push);
 }

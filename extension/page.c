@@ -99,6 +99,8 @@ send_row(Pull *pull, const PullTable *p, char phase, TupleTableSlot *slot, uint6
 		return;
 	}
 	comma(pull);
+	if (p->table->verify)
+		pull_count_sent(pull, p, slot);
 	sync_render_change(&pull->out, p->table, slot->tts_values, slot->tts_isnull, p->all_readable ? NULL : p->readable,
 					   is_origin(pull, p->table, slot));
 }
@@ -158,7 +160,7 @@ send_rows(Pull *pull, const PullTable *p, char phase, PullRange range, const cha
 
 enum
 {
-	TS_ID = 1, TS_ENTITY, TS_SCOPE, TS_VERSION, TS_XID, TS_REASON, TS_AT, TS_BY
+	TS_ID = 1, TS_ENTITY, TS_SCOPE, TS_VERSION, TS_XID, TS_REASON, TS_AT, TS_BY, TS_OLD
 };
 
 /* Is the key alive and within the caller's reach? Then its row says more than the tombstone of its past. */
@@ -170,6 +172,13 @@ is_alive(const Pull *pull, const PullTable *p, const char *entity_id)
 	return sync_parse_entity_id(p->table, entity_id, keys) && pull_is_alive(pull, p, keys);
 }
 
+/* Is it none of the caller's, by the policies of a table whose tombstones hold what they look at? */
+static bool
+is_foreign(const PullTable *p, HeapTuple row, TupleDesc desc)
+{
+	return p->policies && !sync_policy_allows(p->policies, SPI_getvalue(row, desc, TS_OLD));
+}
+
 static void
 send_tombstone(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
 {
@@ -178,7 +187,7 @@ send_tombstone(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
 	char	   *entity_id = SPI_getvalue(row, desc, TS_ENTITY);
 
 	pull->next.part_key = psprintf("[\"" UINT64_FORMAT "\",\"%s\"]", xid, SPI_getvalue(row, desc, TS_ID));
-	if (!sync_snapshot_sees(pull->next.upper, xid) || is_alive(pull, p, entity_id))
+	if (!sync_snapshot_sees(pull->next.upper, xid) || is_foreign(p, row, desc) || is_alive(pull, p, entity_id))
 	{
 		pull->skipped++;
 		return;
@@ -226,6 +235,8 @@ pull_has_tombstones(const Pull *pull, const PullTable *p)
 {
 	PullRange	range;
 	SyncRole	saved;
+	SPITupleTable *rows;
+	uint64		n;
 	uint64		i;
 
 	for (range = RANGE_RUNNING; range <= RANGE_SINCE; range++)
@@ -237,12 +248,15 @@ pull_has_tombstones(const Pull *pull, const PullTable *p)
 		sync_become_back(&saved);
 		if (SPI_processed > (uint64) pull->limit)	/* too many to look at each */
 			return true;
-		for (i = 0; i < SPI_processed; i++)
+		rows = SPI_tuptable;
+		n = SPI_processed;
+		for (i = 0; i < n; i++)
 		{
 			bool		isnull;
-			Datum		xid = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, TS_XID, &isnull);
+			Datum		xid = SPI_getbinval(rows->vals[i], rows->tupdesc, TS_XID, &isnull);
 
-			if (sync_snapshot_sees(pull->next.upper, U64FromFullTransactionId(DatumGetFullTransactionId(xid))))
+			if (sync_snapshot_sees(pull->next.upper, U64FromFullTransactionId(DatumGetFullTransactionId(xid))) &&
+				!is_foreign(p, rows->vals[i], rows->tupdesc))
 				return true;
 		}
 	}
@@ -258,7 +272,7 @@ is_part_of(const PullTable *p, char phase, const Pull *pull)
 
 	if (phase == 'W')
 		return p->is_whole;
-	if (p->is_whole)
+	if (p->is_whole || p->is_unchanged)
 		return false;
 	if (phase != 'G')
 		return true;

@@ -158,7 +158,8 @@ put_scope(PartQuery *q, char phase, const char *expression)
 		q->key.shape |= SHAPE_ONE_VALUE;
 	if (q->sql)
 	{
-		char	   *type = format_type_be_qualified(column->base);
+		/* bpchar and bit without a length mean "of any length" only under these names. */
+		char	   *type = format_type_extended(column->base, -1, FORMAT_TYPE_TYPEMOD_GIVEN | FORMAT_TYPE_FORCE_QUALIFY);
 
 		put(q, " AND %s::%s %s ", expression, type, sync_operator(column->type, false));
 		if (n == 1)
@@ -330,7 +331,7 @@ put_rows(PartQuery *q)
 static void
 put_tombstones(PartQuery *q)
 {
-	put(q, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by "
+	put(q, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by, t.old_values "
 		"FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
 		sync_param(&q->params, INT4OID, Int32GetDatum(q->p->table->id)));
 	put_changed(q);

@@ -12,7 +12,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(sync_pull);
@@ -82,6 +84,22 @@ is_named(const SyncTable *table, const char *name)
 	return strcmp(name, table->entity_type) == 0 && sync_readable_columns(table, &all) != NULL;
 }
 
+/* The reason ends at the colon before the cure; whoever may read nothing of the table learns neither. */
+static void
+check_not_broken(const SyncTable *table, const char *name)
+{
+	const char *cure = strrchr(table->broken, ':');
+
+	if (strcmp(name, table->entity_type) != 0 ||
+		(pg_class_aclcheck(table->relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		 pg_attribute_aclcheck_all(table->relid, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK))
+		return;
+	ereport(ERROR,
+			(errcode(SYNC_ERR_WRONG_STATE),
+			 errmsg("table \"%s\" cannot be pulled: %.*s", name, (int) (cure ? cure - table->broken : strlen(table->broken)), table->broken),
+			 cure ? errhint("Its owner can mend it:%s", cure + 1) : 0));
+}
+
 /* A name that is not there is a mistake in the client's code; one not granted looks the same. */
 static void
 check_requested(const Pull *pull, List *known)
@@ -101,23 +119,14 @@ check_requested(const Pull *pull, List *known)
 
 		foreach(lc, known)
 			is_known |= name && is_named(((SyncListed *) lfirst(lc))->table, name);
+		foreach(lc, is_known || !name ? NIL : sync_list_broken())
+			check_not_broken(((SyncListed *) lfirst(lc))->table, name);
 		if (!is_known)
 			ereport(ERROR,
 					(errcode(SYNC_ERR_BAD_REQUEST),
 					 errmsg("\"%s\" is no synced table", name ? name : "?"),
 					 errhint("\"tables\" holds entity types: a table's name, with its schema outside public, or the alias given to sync.enable().")));
 	}
-}
-
-/* Policies that came after enable: its deletions could tell of rows that they hide, so nothing of it leaves. */
-static void
-check_policies(const SyncTable *table)
-{
-	if (table->has_policies && !table->policy_is_scope)
-		ereport(ERROR,
-				(errcode(SYNC_ERR_WRONG_STATE),
-				 errmsg("table \"%s\" has got row-level security since it was enabled", table->entity_type),
-				 errhint("Its owner must sync.disable() it and enable it with a scope and policy_is_scope => true.")));
 }
 
 static void
@@ -139,7 +148,6 @@ select_tables(Pull *pull)
 		readable = sync_readable_columns(listed->table, &all);
 		if (readable == NULL)
 			continue;
-		check_policies(listed->table);
 		p = palloc0(sizeof(PullTable));
 		p->table = listed->table;
 		p->epoch = listed->epoch;
@@ -147,6 +155,8 @@ select_tables(Pull *pull)
 		p->all_readable = all;
 		if (listed->table->scope)
 			p->scope = held_scope(pull, listed->table->scope_id);
+		if (!listed->table->policy_is_scope)
+			p->policies = sync_policy_check(listed->table);
 		pull->selected = lappend(pull->selected, p);
 	}
 }
@@ -293,7 +303,8 @@ sync_session_state(PG_FUNCTION_ARGS)
 	{
 		PullTable  *p = lfirst(lc);
 
-		appendStringInfo(&pull.out, "%s{\"id\":%d,\"full\":%s}", separator, p->table->id, p->all_readable ? "true" : "false");
+		appendStringInfo(&pull.out, "%s{\"id\":%d,\"full\":%s}", separator, p->table->id,
+						 p->all_readable && p->policies == NULL && !p->table->verify ? "true" : "false");
 		separator = ",";
 	}
 	appendStringInfoString(&pull.out, "],\"scopes\":{");

@@ -20,6 +20,8 @@ typedef struct PullTable
 	SyncScope  *scope;			/* NULL: none */
 	bool		is_whole;		/* all rows are sent */
 	bool		is_reset;		/* and the client drops what it has first */
+	bool		is_unchanged;	/* verify: what the caller sees is what it was sent, so nothing is */
+	SyncPolicyCheck *policies;	/* of the caller; NULL: under none that a scope does not cover */
 	bool		is_withdrawn;	/* a scope of it was lost */
 } PullTable;
 
@@ -61,6 +63,10 @@ extern void pull_place_round(Pull *pull);
 /* page.c: sends rows from there until the page is full; true when the round is finished */
 extern bool pull_send_round(Pull *pull);
 
+/* verify.c: tables whose policies look elsewhere are compared as a whole */
+extern SyncDigest *pull_digest(const SyncToken *token, int32 table_id);	/* NULL: none */
+extern void pull_compare(Pull *pull, PullTable *p, const SyncToken *valid);	/* at a round's start: sets is_unchanged or is_whole */
+extern void pull_count_sent(Pull *pull, const PullTable *p, TupleTableSlot *slot);
 /* Is there a deletion since the lower cursor that concerns the caller? */
 extern bool pull_has_tombstones(const Pull *pull, const PullTable *p);
 

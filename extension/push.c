@@ -324,6 +324,21 @@ answer_push(const Push *push)
 	return cstring_to_text_with_len(out.data, out.len);
 }
 
+/* One line in the log of syncs, whatever it came to. */
+static void
+log_push(const Push *push, int64 bytes)
+{
+	int			good = 0;
+	int			i;
+	const char *status;
+
+	for (i = 0; i < push->nchanges; i++)
+		good += strcmp(push->changes[i].status, "success") == 0;
+	status = good == push->nchanges ? "ok" : good > 0 ? "partial" : "failed";
+	sync_device_log(push->user[0] ? push->user : NULL, push->device, "push", push->nchanges, bytes, status,
+					(GetCurrentTimestamp() - push->now) / 1000.0);
+}
+
 static void
 run_push(Push *push, Jsonb *request)
 {
@@ -333,11 +348,14 @@ run_push(Push *push, Jsonb *request)
 	read_head(push, request);
 	sync_write_device = push->device;
 	lock_device(push);
+	if (push->user[0])
+		sync_device_note(push->user, push->device);
 	force_synchronous_commit();
 	read_changes(push, request);
 	ledger_index(push);
 	ledger_read(push);
 	ledger_set_repeats_aside(push);
+	lock_read(push);
 	was_decided = palloc(sizeof(bool) * Max(push->nchanges, 1));
 	for (i = 0; i < push->nchanges; i++)
 		was_decided[i] = push->changes[i].is_decided;
@@ -353,6 +371,8 @@ run_push(Push *push, Jsonb *request)
 	conflict_record_errors(push);
 	conflict_write(push);
 	ledger_write(push);
+	lock_release(push);
+	log_push(push, VARSIZE(request));
 }
 
 Datum

@@ -81,8 +81,8 @@ by_priority(const ListCell *a, const ListCell *b)
 	return x->priority != y->priority ? x->priority - y->priority : x->id < y->id ? -1 : x->id > y->id;
 }
 
-List *
-sync_list_tables(void)
+static List *
+list_tables(bool broken)
 {
 	static const char *const columns[] = {"relation", "epoch"};
 	List	   *relids = NIL;
@@ -107,13 +107,27 @@ sync_list_tables(void)
 
 		/* Tables dropped while they were synced stay registered until the next enable. */
 		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
-			listed->table = sync_table_by_relid(lfirst_oid(lc), true);
+			listed->table = sync_table_even_broken(lfirst_oid(lc));
+		if (listed->table && (listed->table->broken != NULL) != broken)
+			listed->table = NULL;
 	}
 	foreach(lc, result)
 		if (((SyncListed *) lfirst(lc))->table == NULL)
 			result = foreach_delete_current(result, lc);
 	list_sort(result, by_priority);
 	return result;
+}
+
+List *
+sync_list_tables(void)
+{
+	return list_tables(false);
+}
+
+List *
+sync_list_broken(void)
+{
+	return list_tables(true);
 }
 
 void

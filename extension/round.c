@@ -142,7 +142,7 @@ has_increment(const Pull *pull, int32 scope_id)
 	{
 		PullTable  *p = lfirst(lc);
 
-		if (p->scope && p->scope->id == scope_id && !p->is_whole)
+		if (p->scope && p->scope->id == scope_id && !p->is_whole && !p->is_unchanged)
 			return true;
 	}
 	return false;
@@ -183,8 +183,10 @@ start_round(Pull *pull, const SyncToken *valid)
 
 		p->is_whole = valid == NULL || valid->lower == NULL || !sync_token_covers(valid, p->table->id) ||
 			!knows_epoch(valid->lower, p->epoch);
+		if (p->table->verify)
+			pull_compare(pull, p, valid);
 		p->is_reset = p->is_whole && pull->had_token;
-		if (!p->is_whole && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
+		if (!p->is_whole && !p->is_unchanged && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
 			add_withdrawn(pull, p);
 	}
 	put_tables(pull);
@@ -225,6 +227,8 @@ can_continue(Pull *pull)
 			!knows_epoch(given->upper, p->epoch))
 			return false;
 		if (p->scope && has_lost(token_scope(given, p->scope->id), p->scope))
+			return false;
+		if (p->table->verify && pull_digest(given, p->table->id) == NULL)
 			return false;
 		/* Only a forged token speaks of increments without saying since when. */
 		if (given->lower == NULL && !is_in(p->table->id, given->whole, given->nwhole))
@@ -268,6 +272,7 @@ continue_round(Pull *pull)
 		PullTable  *p = lfirst(lc);
 
 		p->is_whole = is_in(p->table->id, given->whole, given->nwhole);
+		p->is_unchanged = p->table->verify && !p->is_whole;
 	}
 	given->timeline = pull->next.timeline;
 	given->lsn = pull->next.lsn;

@@ -50,7 +50,7 @@ row_read(Push *push, const SyncTable *table, const Datum *keys, const char *suff
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	sync_put_all_columns(&sql, table);
-	appendStringInfo(&sql, " FROM ONLY %s t WHERE ", table->sql_name);
+	appendStringInfo(&sql, " FROM %s t WHERE ", table->from_name);
 	sync_put_key(&sql, table, 1, types);
 	appendStringInfoString(&sql, suffix);
 	sync_become(&saved, sync_table_owner(table));
@@ -74,7 +74,7 @@ row_may_see(Push *push, const SyncTable *table, const Datum *keys)
 	if (check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED)
 		return true;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT 1 FROM ONLY %s t WHERE ", table->sql_name);
+	appendStringInfo(&sql, "SELECT 1 FROM %s t WHERE ", table->from_name);
 	sync_put_key(&sql, table, 1, types);
 	SPI_execute_plan(push_plan(push, sql.data, table->nkeys, types), unconstify(Datum *, keys), NULL, false, 1);
 	return SPI_processed == 1;

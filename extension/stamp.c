@@ -147,7 +147,7 @@ static HeapTuple
 keep_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new)
 {
 	int			cols[] = {table->version_att, table->xid_att, table->at_att, table->by_att, table->clock_att};
-	bool		is_kept = true;
+	bool		is_kept = table->via < 0;	/* its scope value is set anew */
 	int			i;
 
 	for (i = 0; i < (int) lengthof(cols); i++)
@@ -268,6 +268,28 @@ set_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new, bo
 	return form_tuple(s, desc, new);
 }
 
+/* A row that follows its parent into another scope counts as a change of who its parent is. */
+static void
+follow_parent(Stamping *s, const SyncTable *table)
+{
+	if (sync_inherit_scope(table, s->old_values, s->old_nulls, s->values, s->nulls) && s->nchanged == 0)
+		s->changed[s->nchanged++] = table->via;
+}
+
+static HeapTuple
+stamp_insert(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new)
+{
+	int64		version;
+
+	if (table->is_partition && sync_is_arriving(table, new, desc))
+		return new;
+	heap_deform_tuple(new, desc, s->values, s->nulls);
+	if (table->via >= 0)
+		sync_inherit_scope(table, NULL, NULL, s->values, s->nulls);
+	version = version_of_key(s, table, entity_id_of(s, table)) + 1;
+	return set_stamp(s, table, desc, new, true, version);
+}
+
 Datum
 sync_stamp(PG_FUNCTION_ARGS)
 {
@@ -275,22 +297,23 @@ sync_stamp(PG_FUNCTION_ARGS)
 	SyncTable  *table;
 	TupleDesc	desc;
 	Stamping   *s;
+	HeapTuple	row;
 	int64		version;
 
 	check_row_trigger(fcinfo, "sync.stamp", true);
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL)
+		return PointerGetDatum(TRIGGER_FIRED_BY_INSERT(data->tg_event) ? data->tg_trigtuple : data->tg_newtuple);
 	desc = RelationGetDescr(data->tg_relation);
 	s = stamping_of(fcinfo->flinfo, desc->natts);
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
-	{
-		heap_deform_tuple(data->tg_trigtuple, desc, s->values, s->nulls);
-		version = version_of_key(s, table, entity_id_of(s, table)) + 1;
-		return PointerGetDatum(set_stamp(s, table, desc, data->tg_trigtuple, true, version));
-	}
+		return PointerGetDatum(stamp_insert(s, table, desc, data->tg_trigtuple));
 	heap_deform_tuple(data->tg_trigtuple, desc, s->old_values, s->old_nulls);
 	heap_deform_tuple(data->tg_newtuple, desc, s->values, s->nulls);
 	find_changed(s, table, desc);
+	if (table->via >= 0)
+		follow_parent(s, table);
 	if (s->nchanged == 0 && sync_forgotten_user)
 		return PointerGetDatum(sync_forget_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	if (s->nchanged == 0)
@@ -302,7 +325,10 @@ sync_stamp(PG_FUNCTION_ARGS)
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
 	if (is_key_changed(s, table))
 		version = Max(version, version_of_key(s, table, entity_id_of(s, table)) + 1);
-	return PointerGetDatum(set_stamp(s, table, desc, data->tg_newtuple, false, version));
+	row = set_stamp(s, table, desc, data->tg_newtuple, false, version);
+	if (table->is_partition)
+		sync_may_leave(data, table, row);
+	return PointerGetDatum(row);
 }
 
 /*
@@ -324,13 +350,13 @@ mark_row(const SyncTable *table, Relation relation, HeapTuple old)
 	for (i = 0; i < table->nkeys; i++)
 		values[i] = heap_getattr(old, table->columns[table->keys[i]].attnum, desc, &isnull);
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE ONLY %s t SET %s = $%d WHERE ", table->sql_name, quote_identifier(mark->name), i + 1);
+	appendStringInfo(&sql, "UPDATE %s t SET %s = $%d WHERE ", table->from_name, quote_identifier(mark->name), i + 1);
 	sync_put_key(&sql, table, 1, types);
 	types[i] = sync_base_type(mark->type);
 	values[i] = timestamp_for(mark, GetCurrentTimestamp());
 
 	SPI_connect();
-	sync_become(&saved, relation->rd_rel->relowner);
+	sync_become(&saved, sync_table_owner(table));
 	SPI_execute_with_args(sql.data, i + 1, types, values, NULL, false, 0);
 	sync_become_back(&saved);
 	SPI_finish();
@@ -344,8 +370,8 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 	bool		isnull;
 
 	check_row_trigger(fcinfo, "sync.soft_delete", true);
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
-	if (!table->is_soft)
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL || (table->is_partition && sync_is_leaving(data)) || !table->is_soft)
 		return PointerGetDatum(data->tg_trigtuple);
 
 	heap_getattr(data->tg_trigtuple, table->columns[table->deleted_at].attnum,
@@ -356,7 +382,7 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 		if (sync_push_stamp && sync_push_stamp->relid == table->relid)
 			sync_push_stamp->soft_deletes++;
 	}
-	else if (sync_purged_table == RelationGetRelid(data->tg_relation))
+	else if (sync_purged_table == table->relid)
 		return PointerGetDatum(data->tg_trigtuple);
 	return PointerGetDatum(NULL);	/* the row stays */
 }

@@ -5,6 +5,8 @@
  */
 #include "sync.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_auth_members.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "miscadmin.h"
@@ -13,6 +15,8 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/catcache.h"
+#include "utils/syscache.h"
 #include "access/table.h"
 
 PG_MODULE_MAGIC;
@@ -21,6 +25,8 @@ PG_FUNCTION_INFO_V1(sync_user_id_sql);
 
 bool		sync_test_skip_flush = false;
 bool		sync_allow_nobody = false;
+int			sync_max_conflicts = 10000;
+int			sync_max_ledger = 200000;
 
 void		_PG_init(void);
 
@@ -41,6 +47,10 @@ _PG_init(void)
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.max_devices", "Devices a user may register.",
 							NULL, &sync_max_devices, 1000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_conflicts", "Entries of the conflict log kept for a user; the oldest settled ones go first.",
+							NULL, &sync_max_conflicts, 10000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("sync.max_ledger", "Verdicts kept for a device until sync.purge() removes them; more pushes are refused.",
+							NULL, &sync_max_ledger, 200000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("sync.max_notifications", "Notifications kept for a user; the oldest read ones go first.",
 							NULL, &sync_max_notifications, 10000, 1, 1000000000, PGC_SUSET, 0, NULL, NULL, NULL);
 	MarkGUCPrefixReserved("sync");
@@ -149,12 +159,71 @@ is_volatile_claim(const char *name, int len)
 	return false;
 }
 
+/* Settings that say who asks, as older PostgREST and Supabase set them beside the claims; policies may read these and no others. */
+static const char *const identity_settings[] = {
+	"request.jwt.claim", "request.jwt.claim.sub", "request.jwt.claim.role", "request.jwt.claim.email"
+};
+
+bool
+sync_is_identity_setting(const char *name)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(identity_settings); i++)
+		if (pg_strcasecmp(name, identity_settings[i]) == 0)
+			return true;
+	return pg_strcasecmp(name, "request.jwt.claims") == 0 || pg_strcasecmp(name, "role") == 0;
+}
+
+static uint64
+hash_settings(uint64 hash)
+{
+	int			i;
+
+	for (i = 0; i < (int) lengthof(identity_settings); i++)
+	{
+		const char *value = GetConfigOption(identity_settings[i], true, false);
+
+		if (value && value[0])
+			hash = sync_hash(value, strlen(value), hash + i);
+	}
+	return hash;
+}
+
+/* Adds the roles that a role is a member of, however far; a sum, since the order in which they are found means nothing. */
+static void
+add_memberships(Oid role, List **seen, uint64 *sum)
+{
+	CatCList   *grants;
+	int			i;
+
+	if (list_member_oid(*seen, role))
+		return;
+	*seen = lappend_oid(*seen, role);
+	*sum += sync_hash((const char *) &role, sizeof(role), 1);
+	grants = SearchSysCacheList1(AUTHMEMMEMROLE, ObjectIdGetDatum(role));
+	for (i = 0; i < grants->n_members; i++)
+		add_memberships(((Form_pg_auth_members) GETSTRUCT(&grants->members[i]->tuple))->roleid, seen, sum);
+	ReleaseSysCacheList(grants);
+}
+
+static uint64
+hash_role(void)
+{
+	char	   *name = GetUserNameFromId(GetUserId(), false);
+	List	   *seen = NIL;
+	uint64		sum = has_bypassrls_privilege(GetUserId());
+
+	/* A GRANT of a role fires no event trigger: a client of the role starts anew when it comes next. */
+	add_memberships(GetUserId(), &seen, &sum);
+	return sync_hash((const char *) &sum, sizeof(sum), sync_hash(name, strlen(name), 0));
+}
+
 /* Hashes the role and every claim that may decide what the caller sees. */
 uint64
 sync_identity_hash(void)
 {
-	char	   *role = GetUserNameFromId(GetUserId(), false);
-	uint64		hash = sync_hash(role, strlen(role), 0);
+	uint64		hash = hash_settings(hash_role());
 	Jsonb	   *claims = read_claims(GetConfigOption("request.jwt.claims", true, false));
 	JsonbIterator *it;
 	JsonbValue	name;

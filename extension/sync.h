@@ -122,13 +122,22 @@ typedef struct SyncTable
 	AttrNumber	clock_att;
 	int			natts;			/* of the relation when this was read */
 	char	   *sql_name;		/* quoted schema.table */
+	char	   *from_name;		/* the same for FROM and UPDATE: with ONLY, unless its rows are in partitions */
+	int			via;			/* index into columns: names the parent row whose scope value this one has; -1: none */
+	Oid			parent;			/* the synced table that via refers to */
+	bool		is_partition;	/* as its triggers see it: attribute numbers are the partition's, relid and names the root's */
+	char	   *broken;			/* why it cannot be pulled, and the cure; NULL: it can */
+	bool		is_unsound;		/* broken so that not even its rows can be stamped */
 } SyncTable;
 
 /* sync.c: settings and identity */
 extern bool sync_test_skip_flush;
 extern bool sync_allow_nobody;
+extern int	sync_max_conflicts;
+extern int	sync_max_ledger;
 extern const char *sync_user_id(void);	/* claim sub; NULL for nobody. Valid until the claims change. */
 extern uint64 sync_identity_hash(void);
+extern bool sync_is_identity_setting(const char *name);
 extern uint64 sync_device_hash(const char *user, const char *device);
 extern uint64 sync_hash(const char *data, int len, uint64 seed);
 
@@ -143,7 +152,9 @@ extern void sync_become_back(const SyncRole *saved);
 
 /* table.c: the registry, cached per backend */
 extern void sync_table_init(void);
-extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);
+extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);	/* a broken one counts as missing */
+extern SyncTable *sync_table_even_broken(Oid relid);
+extern SyncTable *sync_table_of_trigger(Oid relid);	/* of the table or partition; NULL: it cannot be stamped, so writes pass */
 extern Oid	sync_relid(const char *name);	/* an internal table or index of schema sync */
 extern Bitmapset *sync_readable_columns(const SyncTable *table, bool *all);	/* NULL: may not read the table at all */
 extern char *sync_operator(Oid type, bool less);	/* "OPERATOR(schema.=)", or > for less = true's mirror */
@@ -164,6 +175,7 @@ typedef struct SyncListed
 	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
 } SyncListed;
 extern List *sync_list_tables(void);	/* of SyncListed, by priority and id */
+extern List *sync_list_broken(void);	/* those left out of it */
 
 typedef struct SyncInstance
 {
@@ -252,6 +264,14 @@ typedef struct SyncHeldScope
 	uint64	   *hashes;
 } SyncHeldScope;
 
+/* Of the rows of one table that its holder was sent; for tables enabled with verify. */
+typedef struct SyncDigest
+{
+	int32		table;
+	uint64		count;
+	uint64		sum;			/* of a hash of entity id and version of each */
+} SyncDigest;
+
 /* What a token's holder was sent, and where it stands. */
 typedef struct SyncToken
 {
@@ -264,6 +284,8 @@ typedef struct SyncToken
 	int32	   *tables;
 	int			nscopes;
 	SyncHeldScope *scopes;
+	int			ndigests;
+	SyncDigest *digests;
 	/* position */
 	uint32		timeline;
 	XLogRecPtr	lsn;
@@ -318,6 +340,24 @@ extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, co
 							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
 extern Datum sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version);	/* the same writes, under a new version */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
+
+/* policy.c: row-level security that looks at nothing but the row and who asks */
+typedef struct SyncPolicyCheck SyncPolicyCheck;
+extern char *sync_policy_judge(Oid relid, Bitmapset **columns);	/* attribute numbers; or why they look elsewhere, else NULL */
+extern SyncPolicyCheck *sync_policy_check(const SyncTable *table);	/* of the caller; NULL: under no policy */
+extern bool sync_policy_allows(SyncPolicyCheck *check, const char *old_values);	/* text of tombstone.old_values, or NULL */
+extern Datum sync_policy_values(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* jsonb for tombstone.old_values */
+
+/* via.c: rows that have their parent's scope value */
+extern bool sync_inherit_scope(const SyncTable *table, const Datum *old_values, const bool *old_nulls, Datum *values, bool *nulls);	/* true: it has another
+																																	 * one than OLD; old NULL: an insert */
+extern bool sync_is_moved(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc);	/* has another scope value */
+
+/* partition.c: rows that move from one partition to another, seen as UPDATE, DELETE and INSERT */
+struct TriggerData;
+extern void sync_may_leave(const struct TriggerData *data, const SyncTable *table, HeapTuple new);	/* BEFORE UPDATE */
+extern bool sync_is_leaving(const struct TriggerData *data);	/* BEFORE DELETE */
+extern bool sync_is_arriving(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* BEFORE INSERT */
 
 /* stamp.c */
 /* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */

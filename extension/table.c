@@ -9,8 +9,10 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
+#include "catalog/partition.h"
 #include "catalog/pg_am_d.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -31,6 +33,7 @@ PG_FUNCTION_INFO_V1(sync_changed_table);
 typedef struct TableEntry
 {
 	Oid			relid;			/* hash key */
+	Oid			root;			/* of a partition; else the same */
 	MemoryContext context;
 	SyncTable  *table;
 	bool		is_stale;
@@ -45,16 +48,10 @@ mark_stale(Datum arg, Oid relid)
 	HASH_SEQ_STATUS scan;
 	TableEntry *entry;
 
-	if (OidIsValid(relid))
-	{
-		entry = hash_search(entries, &relid, HASH_FIND, NULL);
-		if (entry)
-			entry->is_stale = true;
-		return;
-	}
 	hash_seq_init(&scan, entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		entry->is_stale = true;
+		if (!OidIsValid(relid) || entry->relid == relid || entry->root == relid)
+			entry->is_stale = true;
 }
 
 void
@@ -168,22 +165,29 @@ sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types
 	}
 }
 
+/* The first problem counts; the rest often follows from it. */
+static void
+set_unsound(SyncTable *table, const char *problem)
+{
+	if (!table->is_unsound)
+		table->broken = pstrdup(problem);
+	table->is_unsound = true;
+}
+
 static AttrNumber
-own_column(TupleDesc desc, const char *name)
+own_column(SyncTable *table, TupleDesc desc, const char *name)
 {
 	int			i;
 
 	for (i = 0; i < desc->natts; i++)
 		if (!TupleDescAttr(desc, i)->attisdropped && strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
 			return TupleDescAttr(desc, i)->attnum;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of a synced table is missing", name),
-			 errhint("Run sync.disable() and sync.enable() on the table again.")));
+	set_unsound(table, psprintf("its column \"%s\" is gone: run sync.disable() and sync.enable() on it again", name));
+	return 1;
 }
 
 static int
-column_index(const SyncTable *table, const char *name)
+column_index(SyncTable *table, const char *name)
 {
 	int			i;
 
@@ -192,10 +196,8 @@ column_index(const SyncTable *table, const char *name)
 	for (i = 0; i < table->ncolumns; i++)
 		if (strcmp(table->columns[i].name, name) == 0)
 			return i;
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_COLUMN),
-			 errmsg("column \"%s\" of synced table %s is missing", name, table->sql_name),
-			 errhint("Run sync.disable() and sync.enable() on the table again.")));
+	set_unsound(table, psprintf("its column \"%s\" is gone: run sync.disable() and sync.enable() on it again", name));
+	return 0;
 }
 
 static void
@@ -221,11 +223,11 @@ read_columns(SyncTable *table, TupleDesc desc)
 		sync_render_setup(column);
 		table->ncolumns++;
 	}
-	table->version_att = own_column(desc, "sync_version");
-	table->xid_att = own_column(desc, "sync_xid");
-	table->at_att = own_column(desc, "sync_at");
-	table->by_att = own_column(desc, "sync_by");
-	table->clock_att = own_column(desc, "sync_clock");
+	table->version_att = own_column(table, desc, "sync_version");
+	table->xid_att = own_column(table, desc, "sync_xid");
+	table->at_att = own_column(table, desc, "sync_at");
+	table->by_att = own_column(table, desc, "sync_by");
+	table->clock_att = own_column(table, desc, "sync_clock");
 }
 
 static void
@@ -237,9 +239,10 @@ read_key(SyncTable *table, Relation relation)
 	int			k;
 
 	if (!OidIsValid(index_id))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("synced table %s has lost its primary key", table->sql_name)));
+	{
+		set_unsound(table, "it has lost its primary key: ALTER TABLE … ADD PRIMARY KEY");
+		return;
+	}
 	index = index_open(index_id, AccessShareLock);
 	table->nkeys = IndexRelationGetNumberOfKeyAttributes(index);
 	table->keys = palloc(sizeof(int) * table->nkeys);
@@ -276,13 +279,13 @@ field(HeapTuple tuple, TupleDesc desc, int n)
 /* The registry's row, in the order that build_table reads it. */
 #define REGISTRY_COLUMNS "t.id, t.entity_type, t.scope_column, t.deletes, t.priority, t.policy_is_scope, t.deleted_at, " \
 	"t.updated_at, t.enabled_xid, s.id, s.name, t.rule, t.delete_rule, t.history, t.enforce_locks, t.anonymous, t.verify, t.edit_window, " \
-	"pg_catalog.to_json(t.policy_columns)"
+	"pg_catalog.to_json(t.policy_columns), t.via, p.relation::pg_catalog.oid, t.broken"
 
 enum
 {
 	REG_ID = 1, REG_ENTITY_TYPE, REG_SCOPE_COLUMN, REG_DELETES, REG_PRIORITY, REG_POLICY_IS_SCOPE, REG_DELETED_AT, REG_UPDATED_AT,
 	REG_ENABLED_XID, REG_SCOPE_ID, REG_SCOPE, REG_RULE, REG_DELETE_RULE, REG_HISTORY, REG_ENFORCE_LOCKS, REG_ANONYMOUS, REG_VERIFY,
-	REG_EDIT_WINDOW, REG_POLICY_COLUMNS
+	REG_EDIT_WINDOW, REG_POLICY_COLUMNS, REG_VIA, REG_PARENT, REG_BROKEN
 };
 
 static bool
@@ -330,10 +333,11 @@ read_scope_column(SyncTable *table, TupleDesc desc, const char *name)
 		return &table->columns[column_index(table, name)];
 	column = palloc0(sizeof(SyncColumn));
 	column->name = pstrdup(name);
-	column->attnum = own_column(desc, name);
+	column->attnum = own_column(table, desc, name);
 	column->type = TupleDescAttr(desc, column->attnum - 1)->atttypid;
 	column->typmod = -1;
-	sync_render_setup(column);
+	if (!table->is_unsound)
+		sync_render_setup(column);
 	return column;
 }
 
@@ -363,9 +367,36 @@ read_interval(HeapTuple tuple, TupleDesc desc, int n)
 	return copy;
 }
 
-/* Builds the table from its registry row in the current memory context. */
+/* Event triggers keep the registry true to the policies; this is for what they cannot notice, such as another body of a function. */
+static void
+check_policies(SyncTable *table)
+{
+	Bitmapset  *used = NULL;
+	ListCell   *lc;
+	char	   *problem;
+
+	if (!table->has_policies || table->policy_is_scope || table->verify || table->broken)
+		return;
+	problem = sync_policy_judge(table->relid, &used);
+	foreach(lc, table->policy_columns)
+		used = bms_del_member(used, ((SyncColumn *) lfirst(lc))->attnum);
+	if (problem == NULL && !bms_is_empty(used))
+		problem = pstrdup("its policies look at other columns than before: run sync.disable() and sync.enable() on it again");
+	table->broken = problem;
+}
+
+static void
+read_names(SyncTable *table, Oid root, Relation relation)
+{
+	table->relid = root;
+	table->is_partition = RelationGetRelid(relation) != root;
+	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(get_rel_namespace(root)), get_rel_name(root)));
+	table->from_name = get_rel_relkind(root) == RELKIND_PARTITIONED_TABLE ? table->sql_name : psprintf("ONLY %s", table->sql_name);
+}
+
+/* Builds the table from its registry row in the current memory context. relid is the table, or a partition of root. */
 static SyncTable *
-build_table(Oid relid, HeapTuple row, TupleDesc desc)
+build_table(Oid relid, Oid root, HeapTuple row, TupleDesc desc)
 {
 	SyncTable  *table = palloc0(sizeof(SyncTable));
 	Relation	relation = table_open(relid, AccessShareLock);
@@ -373,10 +404,8 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 	StringInfoData type;
 	char	   *scope_id;
 
-	table->relid = relid;
+	read_names(table, root, relation);
 	table->generation = ++generations;
-	table->sql_name = pstrdup(quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-														 RelationGetRelationName(relation)));
 	table->id = atoi(field(row, desc, REG_ID));
 	table->entity_type = field(row, desc, REG_ENTITY_TYPE);
 	initStringInfo(&type);
@@ -406,6 +435,12 @@ build_table(Oid relid, HeapTuple row, TupleDesc desc)
 	table->policy_columns = read_policy_columns(table, field(row, desc, REG_POLICY_COLUMNS));
 	table->deleted_at = column_index(table, field(row, desc, REG_DELETED_AT));
 	table->updated_at = column_index(table, field(row, desc, REG_UPDATED_AT));
+	table->via = column_index(table, field(row, desc, REG_VIA));
+	table->parent = field(row, desc, REG_PARENT) ? (Oid) strtoul(field(row, desc, REG_PARENT), NULL, 10) : InvalidOid;
+	if (table->broken == NULL)
+		table->broken = field(row, desc, REG_BROKEN);
+	if (!table->is_partition)
+		check_policies(table);
 	table_close(relation, AccessShareLock);
 	return table;
 }
@@ -434,11 +469,11 @@ read_column_rules(SyncTable *table, SPITupleTable *rows, uint64 n)
 }
 
 static void
-fill_entry(TableEntry *entry, bool missing_ok)
+fill_entry(TableEntry *entry)
 {
 	SyncRole	saved;
 	Oid			types[] = {OIDOID};
-	Datum		values[] = {ObjectIdGetDatum(entry->relid)};
+	Datum		values[] = {ObjectIdGetDatum(entry->root)};
 	MemoryContext context;
 	MemoryContext before;
 	SyncTable  *table = NULL;
@@ -454,24 +489,20 @@ fill_entry(TableEntry *entry, bool missing_ok)
 	rules = SPI_tuptable;
 	found = SPI_processed;
 	SPI_execute_with_args("SELECT " REGISTRY_COLUMNS " FROM sync.synced_table t LEFT JOIN sync.scope s ON s.name = t.scope "
-						  "WHERE t.relation OPERATOR(pg_catalog.=) $1", 1, types, values, NULL, false, 1);
-	sync_become_back(&saved);
+						  "LEFT JOIN sync.synced_table p ON p.id OPERATOR(pg_catalog.=) t.parent WHERE t.relation OPERATOR(pg_catalog.=) $1", 1, types, values, NULL, false, 1);
 	rows = SPI_tuptable;
 	if (SPI_processed == 0)
 	{
+		sync_become_back(&saved);
 		SPI_finish();
-		if (!missing_ok)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table %s is not synced", get_rel_name(entry->relid)),
-					 errhint("Run sync.enable() on it.")));
 		return;
 	}
 	/* Only a finished entry moves to the cache: an error half-way takes it along. */
 	context = AllocSetContextCreate(CurrentMemoryContext, "synced table", ALLOCSET_SMALL_SIZES);
 	before = MemoryContextSwitchTo(context);
-	table = build_table(entry->relid, rows->vals[0], rows->tupdesc);
+	table = build_table(entry->relid, entry->root, rows->vals[0], rows->tupdesc);
 	read_column_rules(table, rules, found);
+	sync_become_back(&saved);
 	MemoryContextSwitchTo(before);
 	MemoryContextSetParent(context, CacheMemoryContext);
 	SPI_finish();
@@ -480,12 +511,18 @@ fill_entry(TableEntry *entry, bool missing_ok)
 	entry->table = table;
 }
 
+static Oid
+root_of(Oid relid)
+{
+	return get_rel_relispartition(relid) ? llast_oid(get_partition_ancestors(relid)) : relid;
+}
+
 /*
- * The result stays valid until the relation changes and this is called again: callers use it within one statement and
- * hold a lock on the relation meanwhile.
+ * The result, broken or not, stays valid until the relation changes and this is called again: callers use it within one statement and
+ * hold a lock on the relation meanwhile. NULL: not synced.
  */
-SyncTable *
-sync_table_by_relid(Oid relid, bool missing_ok)
+static SyncTable *
+load_table(Oid relid)
 {
 	static TableEntry *last = NULL;	/* entries are never removed */
 	bool		found = true;
@@ -494,6 +531,7 @@ sync_table_by_relid(Oid relid, bool missing_ok)
 	last = entry;
 	if (!found)
 	{
+		entry->root = relid;
 		entry->context = NULL;
 		entry->table = NULL;
 		entry->is_stale = false;
@@ -509,22 +547,67 @@ sync_table_by_relid(Oid relid, bool missing_ok)
 		entry->context = NULL;
 	}
 	entry->is_stale = false;
-	fill_entry(entry, missing_ok);
+	entry->root = root_of(relid);
+	fill_entry(entry);
 	return entry->table;
+}
+
+static SyncTable *
+load_synced(Oid relid)
+{
+	SyncTable  *table = load_table(relid);
+
+	if (table == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s is not synced", get_rel_name(relid)),
+				 errhint("Run sync.enable() on it.")));
+	return table;
+}
+
+SyncTable *
+sync_table_by_relid(Oid relid, bool missing_ok)
+{
+	SyncTable  *table = missing_ok ? load_table(relid) : load_synced(relid);
+
+	if (table && table->broken && !missing_ok)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("table %s cannot be synced at present", table->sql_name),
+				 errhint("%s", table->broken)));
+	return table && table->broken == NULL ? table : NULL;
+}
+
+SyncTable *
+sync_table_even_broken(Oid relid)
+{
+	return load_table(relid);
+}
+
+SyncTable *
+sync_table_of_trigger(Oid relid)
+{
+	SyncTable  *table = load_synced(relid);
+
+	return table->is_unsound ? NULL : table;
 }
 
 /* sync.changed_table(id): the registry's row is no part of the relation, so every backend is told to read it again. */
 Datum
 sync_changed_table(PG_FUNCTION_ARGS)
 {
-	List	   *tables;
-	ListCell   *lc;
+	Oid			types[] = {INT4OID};
+	Datum		values[] = {PG_GETARG_DATUM(0)};
+	SyncRole	saved;
+	bool		isnull;
 
 	SPI_connect();
-	tables = sync_list_tables();
-	foreach(lc, tables)
-		if (((SyncListed *) lfirst(lc))->table->id == PG_GETARG_INT32(0))
-			CacheInvalidateRelcacheByRelid(((SyncListed *) lfirst(lc))->table->relid);
+	sync_become_extension(&saved);
+	SPI_execute_with_args("SELECT t.relation FROM sync.synced_table t JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.relation "
+						  "WHERE t.id OPERATOR(pg_catalog.=) $1", 1, types, values, NULL, false, 1);
+	sync_become_back(&saved);
+	if (SPI_processed == 1)
+		CacheInvalidateRelcacheByRelid(DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
 	SPI_finish();
 	PG_RETURN_VOID();
 }

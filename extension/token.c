@@ -120,6 +120,13 @@ write_session(StringInfo out, const SyncToken *token)
 	pq_sendint32(&bytes, token->nscopes);
 	for (i = 0; i < token->nscopes; i++)
 		put_scope(&bytes, &token->scopes[i]);
+	pq_sendint32(&bytes, token->ndigests);
+	for (i = 0; i < token->ndigests; i++)
+	{
+		pq_sendint32(&bytes, token->digests[i].table);
+		pq_sendint64(&bytes, token->digests[i].count);
+		pq_sendint64(&bytes, token->digests[i].sum);
+	}
 	append_base64url(out, bytes.data, bytes.len);
 }
 
@@ -195,6 +202,14 @@ read_session(SyncToken *token, const char *text, int len)
 	token->scopes = palloc(sizeof(SyncHeldScope) * Max(token->nscopes, 1));
 	for (i = 0; i < token->nscopes; i++)
 		token->scopes[i] = get_scope(&r);
+	token->ndigests = get_count(&r, 20, MAX_TABLES);
+	token->digests = palloc(sizeof(SyncDigest) * Max(token->ndigests, 1));
+	for (i = 0; i < token->ndigests; i++)
+	{
+		token->digests[i].table = (int32) get_int(&r, 4);
+		token->digests[i].count = get_int(&r, 8);
+		token->digests[i].sum = get_int(&r, 8);
+	}
 	return !r.failed && r.p == r.end;
 }
 

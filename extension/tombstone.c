@@ -21,12 +21,12 @@ void
 sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason)
 {
 	static const char sql[] =
-		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, edited_at, device) "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+		"INSERT INTO sync.tombstone (table_id, entity_id, scope_value, version, sync_xid, reason, at, changed_by, edited_at, device, old_values) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 	static SPIPlanPtr plan = NULL;
-	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID};
-	Datum		values[10] = {0};
-	char		nulls[] = "        nn";
+	Oid			types[] = {INT4OID, TEXTOID, TEXTOID, INT8OID, XID8OID, TEXTOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID, INT8OID, JSONBOID};
+	Datum		values[11] = {0};
+	char		nulls[] = "        nnn";
 	const char *user = sync_user_id();
 	bool		isnull = true;
 	Datum		scope = 0;
@@ -49,6 +49,11 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 		nulls[8] = nulls[9] = ' ';
 		values[8] = TimestampTzGetDatum(sync_push_stamp->write.edited_at);
 		values[9] = Int64GetDatum((int64) sync_push_stamp->write.device);
+	}
+	if (table->policy_columns)
+	{
+		nulls[10] = ' ';
+		values[10] = sync_policy_values(table, old, desc);
 	}
 
 	SPI_connect();
@@ -77,6 +82,24 @@ same_text(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc
 	return strcmp(sync_value_text(column, a), sync_value_text(column, b)) == 0;
 }
 
+bool
+sync_is_moved(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	return table->scope_column && !same_text(table->scope_column, old, new, desc);
+}
+
+/* Might another caller's policies say something else of the new row? */
+static bool
+has_changed_hands(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
+{
+	ListCell   *lc;
+
+	foreach(lc, table->policy_columns)
+		if (!same_text(lfirst(lc), old, new, desc))
+			return true;
+	return false;
+}
+
 /* What this update takes away from those who had the old row; NULL: nothing. */
 static const char *
 reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc desc)
@@ -85,16 +108,17 @@ reason_of_update(const SyncTable *table, HeapTuple old, HeapTuple new, TupleDesc
 		return NULL;			/* its tombstone stands already */
 	if (sync_is_marked(table, new, desc))
 		return "deleted";
-	if (table->scope_column && !same_text(table->scope_column, old, new, desc))
+	if (sync_is_moved(table, old, new, desc))
 		return "moved";
 	if (strcmp(sync_entity_id(table, old, desc), sync_entity_id(table, new, desc)) != 0)
 		return "moved";
-	return NULL;
+	return has_changed_hands(table, old, new, desc) ? "access" : NULL;
 }
 
 /*
  * BEFORE DELETE, so that an insert of the key, which asks for tombstones before it meets the dying row, finds this one and waits; else it could
- * ask while a long DELETE is under way and come too early. AFTER UPDATE: its WHEN clause lets only those through that touch key, scope or mark.
+ * ask while a long DELETE is under way and come too early. AFTER UPDATE: its WHEN clause lets only those through that touch key, scope, mark or what policies look
+ * at.
  */
 Datum
 sync_leave_tombstone(PG_FUNCTION_ARGS)
@@ -109,7 +133,9 @@ sync_leave_tombstone(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.leave_tombstone() may only be called as the trigger that sync.enable() makes")));
-	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), false);
+	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (table == NULL)
+		return PointerGetDatum(data->tg_trigtuple);
 	desc = RelationGetDescr(data->tg_relation);
 	if (TRIGGER_FIRED_BY_DELETE(data->tg_event))
 		reason = sync_is_marked(table, data->tg_trigtuple, desc) ? NULL : "deleted";
@@ -125,19 +151,24 @@ Datum
 sync_truncated(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	Oid			types[] = {OIDOID, XID8OID};
+	Oid			types[] = {INT4OID, XID8OID};
 	Datum		values[2];
 	SyncRole	saved;
+	SyncTable  *table;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("sync.truncated() may only be called as the trigger that sync.enable() makes")));
-	values[0] = ObjectIdGetDatum(RelationGetRelid(data->tg_relation));
+	/* A partition that was detached keeps this trigger. */
+	table = sync_table_by_relid(RelationGetRelid(data->tg_relation), true);
+	if (table == NULL)
+		return PointerGetDatum(NULL);
+	values[0] = Int32GetDatum(table->id);
 	values[1] = FullTransactionIdGetDatum(GetTopFullTransactionId());
 	SPI_connect();
 	sync_become_extension(&saved);
-	SPI_execute_with_args("UPDATE sync.synced_table SET epoch = $2 WHERE relation OPERATOR(pg_catalog.=) $1",
+	SPI_execute_with_args("UPDATE sync.synced_table SET epoch = $2 WHERE id OPERATOR(pg_catalog.=) $1",
 						  2, types, values, NULL, false, 0);
 	sync_become_back(&saved);
 	SPI_finish();

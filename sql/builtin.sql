@@ -2,6 +2,8 @@
 -- SPDX-License-Identifier: PostgreSQL
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
+-- What other tests' pushes left
+DELETE FROM sync.device;
 CREATE ROLE builtin_app;
 CREATE ROLE builtin_guest;
 CREATE TABLE builtin_member (who text, team int);

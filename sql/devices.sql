@@ -4,6 +4,8 @@
 \set VERBOSITY verbose
 \pset null '<null>'
 SET client_min_messages = warning;
+-- What other tests' pushes left
+DELETE FROM sync.device;
 CREATE ROLE device_app;
 CREATE TABLE device_member (who text, team int);
 CREATE TABLE device_note (id int PRIMARY KEY, team int);

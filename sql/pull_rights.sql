@@ -109,6 +109,7 @@ SET ROLE pull_rights_all;
 SELECT json_array_length(sync.pull('{"tables":["rights_later"]}') -> 'changes');
 RESET ROLE;
 ALTER TABLE rights_later ENABLE ROW LEVEL SECURITY;
+CREATE POLICY rights_elsewhere ON rights_later USING (EXISTS (SELECT FROM rights_note));
 SET ROLE pull_rights_all;
 SELECT sync.pull('{"tables":["rights_later"]}');
 \echo :LAST_ERROR_SQLSTATE

@@ -4,6 +4,8 @@
 \set VERBOSITY terse
 \pset null '<null>'
 SET client_min_messages = warning;
+-- What other tests' pushes left
+DELETE FROM sync.sync_log;
 CREATE ROLE log_app;
 SET request.jwt.claims = '{"sub":"ada"}';
 SELECT sync.log_sync('phone', 'push', 3, 120, 'ok', 1.5);

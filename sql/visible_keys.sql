@@ -11,7 +11,7 @@ CREATE TABLE visible_note (id int PRIMARY KEY, owner text, body text);
 CREATE TABLE visible_pair (a text, b int, owner text, PRIMARY KEY (a, b));
 GRANT SELECT ON visible_note TO visible_one, visible_two, visible_other;
 GRANT SELECT ON visible_pair TO visible_one;
-SELECT sync.enable('visible_note', deletes => 'soft');
+SELECT sync.enable('visible_note', deletes => 'soft', verify => true);
 SELECT sync.enable('visible_pair');
 SELECT id AS note FROM sync.synced_table WHERE relation = 'visible_note'::regclass \gset
 SELECT id AS pair FROM sync.synced_table WHERE relation = 'visible_pair'::regclass \gset

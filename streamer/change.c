@@ -17,6 +17,7 @@ struct row
 	int		expected;			/* the column that should come next */
 	bool	has_unknown;		/* a column that the table did not have when its description was read */
 	struct stamp stamp;
+	struct json_value own_scope;	/* sync_scope, of a table that takes its scope from there */
 	struct json_value values[TABLES_COLUMN_MAX];	/* only the first column_count are set */
 };
 
@@ -63,7 +64,7 @@ sort_column(struct row *row, struct json_value name, struct json_value value)
 	}
 	if (name.len > 6 && memcmp(name.raw, "\"sync_", 6) == 0)
 	{
-		member = stamp_member(&row->stamp, name);
+		member = t->scope_index == t->column_count && json_equals(name, "sync_scope") ? &row->own_scope : stamp_member(&row->stamp, name);
 		if (member != NULL)
 			*member = value;
 		if (member != NULL || json_equals(name, "sync_clock"))
@@ -86,6 +87,7 @@ sort_columns(struct row *row, const struct record *r, const struct sync_table *t
 	row->expected = 0;
 	row->has_unknown = false;
 	row->stamp = (struct stamp) {absent, absent, absent, absent};
+	row->own_scope = absent;
 	for (int i = 0; i < t->column_count; i++)
 		row->values[i] = absent;
 	for (struct json_value c = json_first(r->columns); c.index >= 0; c = json_next(c))
@@ -156,19 +158,22 @@ static void
 read_scope(struct change *c, const struct row *row, struct buffer *scratch)
 {
 	int		index = c->table->scope_index;
+	bool	is_own = index == c->table->column_count;
+	struct json_value value;
 	char	kind;
 	struct buffer text;
 
 	if (index < 0)
 		return;
-	kind = c->table->columns[index].kind;
-	if (json_type(row->values[index]) == JSON_NULL && kind != 'f' && kind != 'd')
+	kind = is_own ? 's' : c->table->columns[index].kind;
+	value = is_own ? row->own_scope : row->values[index];
+	if (json_type(value) == JSON_NULL && kind != 'f' && kind != 'd')
 	{
 		c->scope_is_null = true;
 		return;
 	}
 	buffer_init(&text);
-	if (kind != 'x' && render_text(&text, kind, row->values[index], scratch))
+	if (kind != 'x' && render_text(&text, kind, value, scratch))
 		c->scope = buffer_take(&text, NULL);
 	else
 		c->needs_reread = true;

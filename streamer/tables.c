@@ -209,7 +209,7 @@ read_table(struct sync_table *t, struct json_value v)
 		return false;
 	if (!read_columns(t, json_member(v, "columns")) || !read_key(t, json_member(v, "key")))
 		return false;
-	t->scope_index = t->scope_column != NULL ? find_column(t, t->scope_column) : -1;
+	t->scope_index = t->scope_column == NULL ? -1 : strcmp(t->scope_column, "sync_scope") == 0 ? t->column_count : find_column(t, t->scope_column);
 	t->deleted_at_index = t->deleted_at != NULL ? find_column(t, t->deleted_at) : -1;
 	return (t->scope_column == NULL) == (t->scope_index < 0) && (t->scope == NULL) == (t->scope_column == NULL) &&
 		(t->deleted_at == NULL) == (t->deleted_at_index < 0);
@@ -222,6 +222,31 @@ compare_ids(const void *a, const void *b)
 	int32_t right = ((const struct sync_table *) b)->id;
 
 	return (left > right) - (left < right);
+}
+
+static bool read_pairs(struct sync_tables *t, struct json_value list, enum table_role role, int32_t id);
+
+static bool
+read_partitions(struct sync_tables *t, struct json_value list)
+{
+	for (struct json_value v = json_first(list); v.index >= 0; v = json_next(v))
+	{
+		int64_t id;
+
+		if (!json_int64(json_member(v, "id"), &id) || !read_pairs(t, json_member(v, "partitions"), TABLE_SYNCED, (int32_t) id))
+			return false;
+	}
+	return true;
+}
+
+static size_t
+count_names(struct json_value tables)
+{
+	size_t	count = 0;
+
+	for (struct json_value v = json_first(tables); v.index >= 0; v = json_next(v))
+		count += 1 + (size_t) json_size(json_member(v, "partitions"));
+	return count;
 }
 
 static bool
@@ -243,12 +268,12 @@ read_tables(struct sync_tables *t, struct json_value list)
 		if ((i > 0 && table->id == table[-1].id) || !add_name(t->names, table->schema, table->table, TABLE_SYNCED, table->id))
 			return false;
 	}
-	return true;
+	return read_partitions(t, list);
 }
 
 /* An array of [schema, table] pairs. */
 static bool
-read_pairs(struct sync_tables *t, struct json_value list, enum table_role role)
+read_pairs(struct sync_tables *t, struct json_value list, enum table_role role, int32_t id)
 {
 	if (json_type(list) != JSON_ARRAY)
 		return false;
@@ -259,7 +284,7 @@ read_pairs(struct sync_tables *t, struct json_value list, enum table_role role)
 		char	table[256];
 
 		if (json_type(pair) != JSON_ARRAY || json_size(pair) != 2 || !json_string(first, schema, sizeof(schema)) ||
-			!json_string(json_next(first), table, sizeof(table)) || !add_name(t->names, schema, table, role, 0))
+			!json_string(json_next(first), table, sizeof(table)) || !add_name(t->names, schema, table, role, id))
 			return false;
 	}
 	return true;
@@ -283,13 +308,13 @@ read_all(struct sync_tables *t, struct json_value v)
 	struct json_value tables = json_member(v, "tables");
 	int64_t timeline;
 
-	t->names = create_names((size_t) json_size(registry) + (size_t) json_size(watch) + (size_t) json_size(tables) + 1);
+	t->names = create_names((size_t) json_size(registry) + (size_t) json_size(watch) + count_names(tables) + 1);
 	if (t->names == NULL || !read_int(v, "timeline", 0, UINT32_MAX, &timeline))
 		return false;
 	t->timeline = (uint32_t) timeline;
 	return read_text(v, "system_id", &t->system_id) && read_text(v, "incarnation", &t->incarnation) &&
-		read_tombstone(t, json_member(v, "tombstone")) && read_pairs(t, registry, TABLE_REGISTRY) &&
-		read_tables(t, tables) && read_pairs(t, watch, TABLE_WATCH);
+		read_tombstone(t, json_member(v, "tombstone")) && read_pairs(t, registry, TABLE_REGISTRY, 0) &&
+		read_tables(t, tables) && read_pairs(t, watch, TABLE_WATCH, 0);
 }
 
 struct sync_tables *

@@ -30,8 +30,8 @@ struct sync_table
 	struct sync_column *columns;	/* attnum order */
 	int		key_count;		/* at least 1 */
 	int	   *key;			/* indexes into columns, in key order */
-	int		scope_index;	/* scope_column's index in columns; -1: none */
-	int		deleted_at_index;	/* likewise */
+	int		scope_index;	/* scope_column's index in columns; column_count: it is sync_scope, which is not among them; -1: none */
+	int		deleted_at_index;	/* likewise, but always among them */
 };
 
 /* What a change of a table means to the stream: send its rows (SYNCED), send its inserts as deletions (TOMBSTONE), read the
@@ -51,7 +51,8 @@ struct sync_tables
 /* The answer of sync.feed_tables():
  * {"system_id","timeline","incarnation","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
- *             "key":["column",...],"columns":[{"name","kind"},...]},...]}
+ *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind"},...]},...]}
+ * The WAL names the partition that a row is in: it is found as the table.
  * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice, or no memory. */
 struct sync_tables *tables_parse(const char *json, size_t len) __attribute__((warn_unused_result));
 void	tables_free(struct sync_tables *t);		/* NULL is fine */

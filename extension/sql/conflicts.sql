@@ -18,6 +18,31 @@ COMMENT ON FUNCTION sync.conflicts(boolean) IS
 'The caller''s conflicts, newest first: those they pushed, and those in which their write was met. open => true: only what waits for a person (rule manual, refused by a
 constraint, or sent by a client of an older schema); false: everything kept, with rule and outcome (local, server, merged, open).';
 
+CREATE FUNCTION sync.trim_conflicts(user_id text, most integer) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    excess bigint;
+BEGIN
+    SELECT count(*) - trim_conflicts.most INTO excess
+    FROM (SELECT FROM sync.conflict c WHERE c.pushed_by = trim_conflicts.user_id LIMIT trim_conflicts.most + 20000) kept;
+    IF excess <= 0 THEN
+        RETURN;
+    END IF;
+    DELETE FROM sync.conflict d USING (
+        SELECT c.conflict_id FROM sync.conflict c
+        WHERE c.pushed_by = trim_conflicts.user_id AND (c.outcome <> 'open' OR c.resolution IS NOT NULL)
+        ORDER BY c.at LIMIT excess) old
+    WHERE d.conflict_id = old.conflict_id;
+    GET DIAGNOSTICS excess = ROW_COUNT;
+    IF (SELECT count(*) FROM (SELECT FROM sync.conflict c WHERE c.pushed_by = trim_conflicts.user_id LIMIT trim_conflicts.most + 1) kept) > trim_conflicts.most THEN
+        RAISE EXCEPTION 'more than % conflicts of this user wait for a decision', trim_conflicts.most
+            USING ERRCODE = 'SY429', HINT = 'Resolve some: sync.conflicts() lists them. sync.max_conflicts is the limit.';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sync.trim_conflicts(text, integer) IS 'For push: keeps a user''s part of the conflict log within its limit; the oldest settled ones go first, SY429 when only open ones are left.';
+
 CREATE FUNCTION sync.resolve_conflict(request jsonb) RETURNS json
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_resolve_conflict';
 COMMENT ON FUNCTION sync.resolve_conflict(jsonb) IS

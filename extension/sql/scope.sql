@@ -8,6 +8,10 @@ DECLARE
     entry text;
     parts text[];
 BEGIN
+    IF NOT sync.caller_owns_database() THEN
+        RAISE EXCEPTION 'must be owner of the database to declare a scope'
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Its query runs as every caller.';
+    END IF;
     IF create_scope.name IS NULL OR create_scope.name = '' THEN
         RAISE EXCEPTION 'a scope needs a name' USING ERRCODE = 'invalid_parameter_value';
     END IF;
@@ -34,4 +38,27 @@ END
 $$;
 COMMENT ON FUNCTION sync.create_scope(text, text, text[]) IS
 'Declares a scope. members: a query of one column, run as the caller, of the values the caller holds (name its tables with their schema).
-watch: table.column entries (schema.table.column outside public); a change there makes connected clients'' scopes be read again.';
+watch: table.column entries (schema.table.column outside public); a change there makes connected clients'' scopes be read again.
+Only a superuser or the owner of the database may.';
+
+CREATE FUNCTION sync.drop_scope(name text) RETURNS void
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    used regclass;
+BEGIN
+    IF NOT sync.caller_owns_database() THEN
+        RAISE EXCEPTION 'must be owner of the database to drop a scope' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    SELECT t.relation INTO used FROM sync.synced_table t WHERE t.scope = drop_scope.name ORDER BY t.id LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'scope "%" is used by table %', drop_scope.name, used
+            USING ERRCODE = 'dependent_objects_still_exist', HINT = 'sync.disable() the tables that use it first.';
+    END IF;
+    DELETE FROM sync.scope s WHERE s.name = drop_scope.name;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'scope "%" does not exist', drop_scope.name USING ERRCODE = 'undefined_object';
+    END IF;
+END
+$$;
+COMMENT ON FUNCTION sync.drop_scope(text) IS 'Takes a scope away that no table uses. Only a superuser or the owner of the database may.';

@@ -42,6 +42,7 @@ CREATE TABLE sync.synced_table (
     scope text REFERENCES sync.scope (name),
     scope_column name,
     via name,
+    parent integer REFERENCES sync.synced_table (id),
     rule text NOT NULL,
     deletes text NOT NULL,
     delete_rule text NOT NULL,
@@ -57,9 +58,13 @@ CREATE TABLE sync.synced_table (
     deleted_at name,
     added_deleted_at boolean NOT NULL DEFAULT false,
     enabled_xid xid8 NOT NULL,
-    epoch xid8 NOT NULL
+    epoch xid8 NOT NULL,
+    broken text,
+    fingerprint text,
+    named_columns jsonb
 );
-COMMENT ON TABLE sync.synced_table IS 'Tables that are synced. id is new at each enable; clients whose cursor does not see epoch start the table anew. scope_column is sync_scope for tables enabled via another; policy_columns: what row-local policies look at.';
+COMMENT ON TABLE sync.synced_table IS 'Tables that are synced. id is new at each enable; clients whose cursor does not see epoch start the table anew. scope_column is sync_scope for tables enabled via another; policy_columns: what row-local policies look at.
+broken: why the table cannot be pulled at present, with the cure; fingerprint: what clients may see of it, by its shape and rights, NULL while sync itself changes it; named_columns: numbers of the columns named here, to follow renames.';
 
 CREATE TABLE sync.column_rule (
     table_id integer NOT NULL REFERENCES sync.synced_table (id) ON DELETE CASCADE,
@@ -95,6 +100,7 @@ CREATE TABLE sync.ledger_device (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     user_id text NOT NULL,
     device_id text NOT NULL,
+    entries bigint NOT NULL DEFAULT 0,
     UNIQUE (user_id, device_id)
 );
 COMMENT ON TABLE sync.ledger_device IS 'The numbers by which the ledger knows users'' devices.';
@@ -140,6 +146,8 @@ CREATE TABLE sync.conflict (
     resolved_at timestamptz,
     resolved_id text
 );
+CREATE INDEX conflict_pushed_by ON sync.conflict (pushed_by, at);
+CREATE INDEX conflict_changed_by ON sync.conflict (changed_by, at);
 CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 

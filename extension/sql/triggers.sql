@@ -4,11 +4,21 @@
 CREATE FUNCTION sync.stamp() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_stamp';
 COMMENT ON FUNCTION sync.stamp() IS 'BEFORE INSERT OR UPDATE: sets version, transaction, time, user and clock from the old row.';
 CREATE FUNCTION sync.soft_delete() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_soft_delete';
-COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark.';
+COMMENT ON FUNCTION sync.soft_delete() IS 'BEFORE DELETE: turns the deletion into a mark on soft tables; tells rows that move to another partition from rows that go.';
 CREATE FUNCTION sync.leave_tombstone() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_leave_tombstone';
 COMMENT ON FUNCTION sync.leave_tombstone() IS 'BEFORE DELETE, and AFTER an UPDATE of key, scope or mark: leaves a tombstone.';
 CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_truncated';
 COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
+CREATE FUNCTION sync.cascade_scope() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_cascade_scope';
+COMMENT ON FUNCTION sync.cascade_scope() IS 'AFTER UPDATE of a scope value, or AFTER INSERT: the rows of tables enabled via this one follow.';
+
+CREATE FUNCTION sync.scope_text(value anyelement) RETURNS text
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'sync_scope_text';
+COMMENT ON FUNCTION sync.scope_text(anyelement) IS 'A scope value as tombstones, tokens and sync_scope hold it.';
+
+CREATE FUNCTION sync.policy_columns(relation regclass, OUT columns name[], OUT reason text)
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_policy_columns';
+COMMENT ON FUNCTION sync.policy_columns(regclass) IS 'The columns that a table''s policies for reading look at, or the reason why they look at more than the row and who asks.';
 
 CREATE FUNCTION sync.column_kind(type oid) RETURNS "char"
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_column_kind';
@@ -18,6 +28,9 @@ CREATE FUNCTION sync.caller_owns(relation regclass) RETURNS boolean
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_caller_owns';
 COMMENT ON FUNCTION sync.caller_owns(regclass) IS 'Whether the role that called the running definer function owns the table or is a member of its owner.';
 
+CREATE FUNCTION sync.caller_owns_database() RETURNS boolean
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'sync_caller_owns_database';
+COMMENT ON FUNCTION sync.caller_owns_database() IS 'Whether the role that called the running definer function owns the database or is a superuser.';
 CREATE FUNCTION sync.clock(relation regclass, entity_id text) RETURNS jsonb
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_clock';
 COMMENT ON FUNCTION sync.clock(regclass, text) IS

@@ -1,7 +1,7 @@
 // sql.js - `make bench-sql`: what the extension costs in the database, each figure beside its peer from the same run.
 // SPDX-License-Identifier: PostgreSQL
 //
-// Sections live in sql/, one file each, and export {name, run(ctx)}. SECTIONS="pull write" picks some; ROUNDS= and ROWS= make a short run.
+// Sections live in sql/, one file each, and export name and run(ctx); each makes a database of its own. SECTIONS="pull write" picks some; ROUNDS= and ROWS= make a short run.
 import { readdirSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
@@ -58,15 +58,15 @@ const picked = (process.env.SECTIONS || '').split(/[\s,]+/).filter(Boolean);
 const files = readdirSync(DIRECTORY).filter((file) => file.endsWith('.js') && (!picked.length || picked.includes(file.slice(0, -3)))).sort();
 const server = await Postgres.start({
   fsync: true,
+  tcp: true,
   settings: { shared_buffers: '1GB', max_wal_size: '8GB', checkpoint_timeout: '1h', autovacuum: 'off', max_parallel_workers_per_gather: '0' },
 });
-console.log(`bench-sql: ${cpus().length} CPUs, ${cpus()[0].model}; PostgreSQL on a unix socket, fsync on, one Node client; ROUNDS=${ROUNDS} ROWS=${ROWS}`);
+console.log(`bench-sql: ${cpus().length} CPUs, ${cpus()[0].model}; PostgreSQL on loopback TCP, fsync on, one Node client; ROUNDS=${ROUNDS} ROWS=${ROWS}`);
 try {
   for (const file of files) {
-    const section = (await import(path.join(DIRECTORY, file))).default;
-    const database = await server.createDatabase(`bench_${file.slice(0, -3)}`);
+    const section = await import(path.join(DIRECTORY, file));
     console.log(`\n## ${section.name}`);
-    await section.run({ server, database, compare, time, median, rounds: ROUNDS, seconds: SECONDS, rows: ROWS });
+    await section.run({ server, compare, time, median, rounds: ROUNDS, seconds: SECONDS, rows: ROWS });
   }
 } finally {
   await server.stop();

@@ -11,9 +11,9 @@ int		LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char feed_tables[] =
 	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
 	"{\"id\":1,\"schema\":\"public\",\"table\":\"t\",\"entity_type\":\"t\",\"scope\":\"team\",\"scope_column\":\"s\",\"deleted_at\":\"g\",\"priority\":2,"
-	"\"key\":[\"s\",\"n\"],\"columns\":[{\"name\":\"n\",\"kind\":\"n\"},{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"d\",\"kind\":\"d\"},{\"name\":\"g\",\"kind\":\"z\"}]},"
+	"\"key\":[\"s\",\"n\"],\"partitions\":[],\"columns\":[{\"name\":\"n\",\"kind\":\"n\"},{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"d\",\"kind\":\"d\"},{\"name\":\"g\",\"kind\":\"z\"}]},"
 	"{\"id\":2,\"schema\":\"public\",\"table\":\"u\",\"entity_type\":\"u\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null,\"priority\":2,"
-	"\"key\":[\"s\"],\"columns\":[{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"f\",\"kind\":\"f\"},{\"name\":\"b\",\"kind\":\"b\"},{\"name\":\"j\",\"kind\":\"j\"},"
+	"\"key\":[\"s\"],\"partitions\":[],\"columns\":[{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"f\",\"kind\":\"f\"},{\"name\":\"b\",\"kind\":\"b\"},{\"name\":\"j\",\"kind\":\"j\"},"
 	"{\"name\":\"y\",\"kind\":\"y\"},{\"name\":\"t\",\"kind\":\"t\"},{\"name\":\"z\",\"kind\":\"z\"}]}]}";
 
 static int

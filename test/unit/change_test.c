@@ -9,9 +9,11 @@
 static const char feed_tables[] =
 	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
 	"{\"id\":1,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"no\\\"te\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":\"gone\",\"priority\":2,"
-	"\"key\":[\"id\"],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"sync_state\",\"kind\":\"s\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]},"
+	"\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"sync_state\",\"kind\":\"s\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]},"
 	"{\"id\":2,\"schema\":\"public\",\"table\":\"pair\",\"entity_type\":\"pair\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null,\"priority\":2,"
-	"\"key\":[\"b\",\"a\"],\"columns\":[{\"name\":\"a\",\"kind\":\"s\"},{\"name\":\"b\",\"kind\":\"n\"},{\"name\":\"c\",\"kind\":\"d\"}]}]}";
+	"\"key\":[\"b\",\"a\"],\"partitions\":[],\"columns\":[{\"name\":\"a\",\"kind\":\"s\"},{\"name\":\"b\",\"kind\":\"n\"},{\"name\":\"c\",\"kind\":\"d\"}]},"
+	"{\"id\":4,\"schema\":\"public\",\"table\":\"item\",\"entity_type\":\"item\",\"scope\":\"team\",\"scope_column\":\"sync_scope\",\"deleted_at\":null,\"priority\":2,"
+	"\"key\":[\"id\"],\"partitions\":[[\"public\",\"item_1\"]],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"body\",\"kind\":\"s\"}]}]}";
 
 #define ROW_HEAD "{\"action\":\"U\",\"xid\":725,\"timestamp\":\"2026-11-21 07:51:42.65369+00\",\"lsn\":\"0/1539B58\",\"schema\":\"public\",\"table\":\"t\",\"columns\":["
 #define STAMP "{\"name\":\"sync_version\",\"value\":3},{\"name\":\"sync_xid\",\"value\":\"725\"},{\"name\":\"sync_at\",\"value\":\"2026-11-21 07:51:42.65+00\"}," \
@@ -307,6 +309,26 @@ long_bytes_join(void)
 	json_free(doc);
 }
 
+/* A partition's columns may stand in another order than the table's; the scope is the parent's, from a column that is not sent. */
+static void
+a_partition_is_its_table(void)
+{
+	struct change c;
+
+	if (CHECK(row(&c, 4, STAMP "," COLUMN("sync_scope", "\"7\"") COLUMN("body", "\"b\"") "{\"name\":\"id\",\"value\":4}")))
+	{
+		CHECK_TEXT(c.entity_id, "4");
+		CHECK_TEXT(c.scope, "7");
+		CHECK(!c.needs_reread && strstr(c.json, "\"data\":{\"id\":4,\"body\":\"b\"}") != NULL && strstr(c.json, "\"scope\":\"7\"") != NULL);
+		change_free(&c);
+	}
+	if (CHECK(row(&c, 4, STAMP "," COLUMN("sync_scope", "null") COLUMN("body", "\"b\"") "{\"name\":\"id\",\"value\":4}")))
+	{
+		CHECK(c.scope == NULL && c.scope_is_null);
+		change_free(&c);
+	}
+}
+
 int
 main(void)
 {
@@ -323,6 +345,7 @@ main(void)
 		tombstones_are_rendered();
 		kinds_are_rendered();
 		long_bytes_join();
+		a_partition_is_its_table();
 	}
 	tables_free(tables);
 	return CHECK_END();

@@ -9,9 +9,11 @@
 #define HEAD "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"}," \
 	"\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"]],\"watch\":[[\"public\",\"member\"],[\"public\",\"note\"]],\"tables\":["
 #define NOTE "{\"id\":9,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"note\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":\"gone\"," \
-	"\"priority\":2,\"key\":[\"id\"],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]}"
+	"\"priority\":2,\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]}"
+#define PARTED "{\"id\":5,\"schema\":\"public\",\"table\":\"log\",\"entity_type\":\"log\",\"scope\":\"team\",\"scope_column\":\"sync_scope\",\"deleted_at\":null," \
+	"\"priority\":2,\"key\":[\"id\"],\"partitions\":[[\"public\",\"log_1\"],[\"old\",\"log_2\"]],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"}]}"
 #define PAIR "{\"id\":7,\"schema\":\"a\",\"table\":\"pair\",\"entity_type\":\"p\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null," \
-	"\"priority\":1,\"key\":[\"y\",\"x\"],\"columns\":[{\"name\":\"x\",\"kind\":\"n\"},{\"name\":\"y\",\"kind\":\"s\"}]}"
+	"\"priority\":1,\"key\":[\"y\",\"x\"],\"partitions\":[],\"columns\":[{\"name\":\"x\",\"kind\":\"n\"},{\"name\":\"y\",\"kind\":\"s\"}]}"
 
 static void
 tables_are_found(void)
@@ -35,6 +37,26 @@ tables_are_found(void)
 	CHECK(tables_find(t, "", "", NULL) == TABLE_OTHER);
 	CHECK(tables_by_id(t, 9) != NULL && tables_by_id(t, 9)->priority == 2 && tables_by_id(t, 8) == NULL);
 	tables_free(t);
+}
+
+/* The WAL names partitions; a scope of a parent's is in a column that is not the user's. */
+static void
+partitions_are_their_table(void)
+{
+	static const char text[] = HEAD NOTE "," PARTED "]}";
+	static const char twice[] = HEAD PARTED "," "{\"id\":6,\"schema\":\"public\",\"table\":\"log_1\",\"entity_type\":\"e\",\"scope\":null,\"scope_column\":null,"
+		"\"deleted_at\":null,\"priority\":2,\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"}]}]}";
+	struct sync_tables *t = tables_parse(text, strlen(text));
+	const struct sync_table *found;
+
+	if (!CHECK(t != NULL))
+		return;
+	CHECK(tables_find(t, "public", "log_1", &found) == TABLE_SYNCED && found->id == 5);
+	CHECK(tables_find(t, "old", "log_2", &found) == TABLE_SYNCED && found->id == 5);
+	CHECK(tables_find(t, "public", "log", &found) == TABLE_SYNCED && found->scope_index == found->column_count);
+	CHECK(tables_find(t, "public", "log_2", &found) == TABLE_OTHER);
+	tables_free(t);
+	CHECK(tables_parse(twice, strlen(twice)) == NULL);
 }
 
 /* Every cut of a good text, and every good text with one piece replaced, is refused or read, never half read. */
@@ -84,7 +106,7 @@ many_tables_are_found(void)
 	buffer_puts(&b, HEAD);
 	for (int i = 0; i < 500; i++)
 		buffer_printf(&b, "%s{\"id\":%d,\"schema\":\"s%d\",\"table\":\"t\",\"entity_type\":\"e\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null,"
-					  "\"priority\":1,\"key\":[\"id\"],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"}]}", i > 0 ? "," : "", 1000 - i, i);
+					  "\"priority\":1,\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"}]}", i > 0 ? "," : "", 1000 - i, i);
 	buffer_puts(&b, "]}");
 	t = tables_parse(b.data, b.len);
 	for (int i = 0; t != NULL && i < 500; i++)
@@ -104,6 +126,7 @@ int
 main(void)
 {
 	tables_are_found();
+	partitions_are_their_table();
 	malformed_is_refused();
 	many_tables_are_found();
 	return CHECK_END();

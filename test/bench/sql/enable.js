@@ -9,7 +9,8 @@ export async function fillTable(database, name, rows) {
     FROM generate_series(1, $1::bigint) i`, [rows]);
 }
 
-async function run({ database, compare, time, rows }) {
+export async function run({ server, compare, time, rows }) {
+  const database = await server.createDatabase('bench_enable', { roles: false });
   await fillTable(database, 'existing', rows);
   await database.sql('VACUUM ANALYZE existing');
   const file = () => database.value(`SELECT pg_relation_filenode('existing')`);
@@ -35,4 +36,4 @@ async function run({ database, compare, time, rows }) {
   ]);
 }
 
-export default { name: 'enable', run };
+export const name = 'enable';

@@ -85,7 +85,8 @@ async function lastToken(client, tables) {
   }
 }
 
-async function run({ database, compare, rows }) {
+export async function run({ server, compare, rows }) {
+  const database = await server.createDatabase('bench_pull', { roles: false });
   const pages = Math.min(rows / PAGE, 300);
   await fillTable(database, 'big', rows);
   await fillTable(database, 'scoped', rows);
@@ -130,4 +131,4 @@ async function emptyQuery(client, times) {
   return (performance.now() - before) / times;
 }
 
-export default { name: 'pull', run };
+export const name = 'pull';

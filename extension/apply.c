@@ -260,9 +260,16 @@ is_known_deletion(const Push *push, const Change *change, const Deletion *deleti
 }
 
 static void
+record_deletion(Push *push, Change *change, const Deletion *deletion, const char *outcome, const char *rule)
+{
+	conflict_record(push, change, "delete", outcome, rule, NULL, NULL, deletion->version);
+	change->conflict->changed_by = deletion->changed_by;
+}
+
+static void
 lose_to_deletion(Push *push, Change *change, const Deletion *deletion, const char *rule)
 {
-	conflict_record(push, change, "delete", "server", rule, NULL, NULL, deletion->version);
+	record_deletion(push, change, deletion, "server", rule);
 	verdict_conflict(change, "superseded", deletion->version);
 }
 
@@ -406,7 +413,7 @@ meet_deletion(Push *push, Change *change, const Row *row, const Datum *keys, Fie
 
 	if (is_won && !is_known_deletion(push, change, deletion))
 	{
-		conflict_record(push, change, "delete", "local", delete_rule_name(table), NULL, NULL, deletion->version);
+		record_deletion(push, change, deletion, "local", delete_rule_name(table));
 		if (revive(push, change, row, keys, fields, n, "merged"))
 			return;
 	}

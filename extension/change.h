@@ -133,6 +133,7 @@ typedef struct Deletion
 	int64		version;		/* 0: none */
 	TimestampTz edited_at;
 	uint64		device;
+	char	   *changed_by;		/* NULL: nobody, or anonymous */
 } Deletion;
 
 /* attempt.c: one that is dropped or undone takes back what was written since it began */

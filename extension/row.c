@@ -130,7 +130,7 @@ Deletion
 row_seen_deletion(Push *push, const Change *change)
 {
 	static const char sql[] =
-		"SELECT version, scope_value, COALESCE(edited_at, at), COALESCE(device, 0) FROM sync.tombstone "
+		"SELECT version, scope_value, COALESCE(edited_at, at), COALESCE(device, 0), changed_by FROM sync.tombstone "
 		"WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 ORDER BY version DESC LIMIT 1";
 	Oid			types[] = {INT4OID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
@@ -152,6 +152,9 @@ row_seen_deletion(Push *push, const Change *change)
 	deletion.version = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 	deletion.edited_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
 	deletion.device = (uint64) DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
+	deletion.changed_by = SPI_getvalue(tuple, desc, 5);
+	if (deletion.changed_by)
+		deletion.changed_by = MemoryContextStrdup(push->context, deletion.changed_by);
 	return deletion;
 }
 

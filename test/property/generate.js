@@ -225,10 +225,11 @@ export class Generator {
     // one mistake at a time
     const change = this.table.window ? rest : { ...rest, ...(when ? { when } : {}) };
     const data = change.data && { ...change.data };
-    switch (random.below(4)) {
+    switch (random.below(5)) {
       case 0: return { ...change, table: 'nowhere' };
       case 1: return data ? { ...change, data: { ...data, no_such_column: 1 } } : change;
       case 2: return data ? { ...change, data: { ...data, c: 'many' } } : change;
+      case 3: return { ...change, base: { ...change.base, no_such_column: 1 } };
       default: return data ? { ...change, data: { ...data, req: null } } : change;
     }
   }

@@ -21,7 +21,7 @@ export const MUTATIONS = [
   { row: 'X10', what: 'another body under a queue_id passes for a repeat', file: 'extension/ledger.c', find: '\tif (body_hash != change->body_hash)', replace: '\tif (false)', test: 'regress push_batch' },
   { row: 'X11', what: 'what ran when the cursor was taken is never asked for', file: 'extension/part.c', find: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn n > 0;', replace: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn false;', test: 'isolation late_commit' },
   { row: 'X11', what: 'pull does not flush the log', file: 'extension/snapshot.c', find: '\tif (!sync_test_skip_flush)\n', replace: '\tif (false)\n', test: 'e2e crash' },
-  { row: 'X12', what: 'priority leaves no table out', file: 'extension/pull.c', find: '\tif (table->priority > pull->priority)', replace: '\tif (false)', test: 'regress pull' },
+  { row: 'X12', what: 'priority leaves no table out', file: 'extension/pull.c', find: '\tif (table->priority > pull->priority)', replace: '\tif (false)', test: 'regress pull_pages' },
   { row: 'X12', what: 'a page never ends', file: 'extension/page.c', find: '\treturn pull->sent >= pull->limit ||', replace: '\treturn pull->sent >= 1000000 ||', test: 'regress pull_pages' },
   { row: 'X13', what: 'a push reaches rows of scopes not held', file: 'extension/row.c', find: '\treturn !isnull && sync_scope_has(row_scope_held(push, table), sync_value_text(column, value));', replace: '\treturn !isnull || value;', test: 'regress push_hidden' },
   { row: 'X13', what: 'a lost scope is not withdrawn', file: 'extension/round.c', find: '\t\tif (!p->is_whole && p->scope && has_lost(', replace: '\t\tif (false && has_lost(', test: 'regress pull_scope' },
@@ -38,4 +38,6 @@ export const MUTATIONS = [
   { row: 'X19', what: 'the activity feed shows what others see', file: 'extension/sql/activity.sql', find: 'ELSE a.audience = ANY ((SELECT sync.caller_audiences())::text[]) END', replace: 'ELSE true END', test: 'regress activity' },
   { row: 'X20', what: 'clients of an older schema are served as others', file: 'extension/round.c', find: 'pull->schema_version < instance->schema_oldest)', replace: 'false)', test: 'regress pull_version' },
   { row: 'X23', what: 'check overlooks triggers that were switched off', file: 'extension/sql/check.sql', find: "FROM ours o WHERE o.tgenabled <> 'A'", replace: 'FROM ours o WHERE false', test: 'regress check_tables' },
+  { row: 'X9', what: 'who deleted the row is not named in the log', file: 'extension/apply.c', find: '\tchange->conflict->changed_by = deletion->changed_by;\n', replace: '', test: 'e2e examples' },
+  { row: 'X10', what: 'a refused change is tried again behind a later one of its row', file: 'extension/push.c', find: ' || is_followed(push, i))', replace: ')', test: 'e2e property' },
 ];

@@ -289,11 +289,35 @@ change_check_data(Push *push, Change *change)
 	}
 }
 
+/* "base" may hold any column of the table, also those that only the server sets: it is what the client was sent. */
+static void
+check_base(Push *push, Change *change)
+{
+	JsonbIterator *it = JsonbIteratorInit(change->base);
+	JsonbValue	name;
+	JsonbValue	value;
+
+	JsonbIteratorNext(&it, &name, true);
+	while (!change->is_decided && JsonbIteratorNext(&it, &name, true) == WJB_KEY)
+	{
+		char	   *text = pnstrdup(name.val.string.val, name.val.string.len);
+
+		JsonbIteratorNext(&it, &value, true);
+		if (column_by_name(change->table, &name) < 0 && is_older_client(push))
+			bad_schema(push, change, psprintf("table \"%s\" has no column \"%s\" any more", change->entity_type, text));
+		else if (column_by_name(change->table, &name) < 0)
+			verdict_error(push, change, "unknown_column", psprintf("\"base\" names a column \"%s\" that table \"%s\" does not have", text,
+																 change->entity_type), NULL);
+	}
+}
+
 static void
 read_body(Push *push, Change *change)
 {
 	change->data = optional_object(push, change, "data");
 	change->base = change->is_decided ? NULL : optional_object(push, change, "base");
+	if (change->base)
+		check_base(push, change);
 	if (change->is_decided)
 		return;
 	if (change->data == NULL && change->operation != OP_DELETE)

@@ -24,6 +24,14 @@ enum
 #define LEDGER_COLUMNS LEDGER_ANSWER
 
 static void
+refuse_other_body(Push *push, Change *change)
+{
+	change->is_stored = true;
+	verdict_clear(change);
+	verdict_error(push, change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
+}
+
+static void
 use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, int32 table_id, char *entity_id)
 {
 	change->is_stored = true;
@@ -31,8 +39,7 @@ use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, int3
 	change->ledger_hash = body_hash;
 	if (body_hash != change->body_hash)
 	{
-		verdict_clear(change);
-		verdict_error(push, change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
+		refuse_other_body(push, change);
 		return;
 	}
 	verdict_clear(change);
@@ -183,11 +190,18 @@ ledger_set_repeats_aside(Push *push)
 	{
 		Change	   *change = &push->changes[i];
 		TextEntry  *entry;
+		Change	   *first;
 
 		if (change->queue_id == NULL)
 			continue;
 		entry = hash_search(push->by_queue, change->queue_id, HASH_FIND, NULL);
-		if (entry->index != i)
+		if (entry->index == i)
+			continue;
+		/* Another body is known for a failure now: an atomic batch must hear of it in time. */
+		first = &push->changes[entry->index];
+		if (change->body_hash != (first->ledger_answer ? first->ledger_hash : first->body_hash))
+			refuse_other_body(push, change);
+		else
 			verdict_success(change, "noop", 0);
 	}
 }

@@ -125,9 +125,8 @@ export class Generator {
     return { push: { user, device, ...(atomic ? { atomic } : {}), changes } };
   }
 
-  // A constraint that waits looks at rows as the batch leaves them: which of two changes of a row it turns away is left open
+  // Foreign keys look at rows as the batch leaves them: what a later change of the row mends is not turned away
   #settleParents(changes) {
-    if (!this.table.columns.parent.deferred) return;
     for (const [i, change] of changes.entries()) {
       const later = changes.slice(i + 1).some((other) => other.key === change.key);
       if (later && ['@p1', '@p9'].includes(change.data?.parent)) change.data = { ...change.data, parent: '@p0' };

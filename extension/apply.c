@@ -23,7 +23,6 @@ apply_stamp(Push *push, const Change *change)
 	push->stamp.write.queue = change->queue_id ? sync_hash(change->queue_id, strlen(change->queue_id), 0) : 0;
 	push->stamp.soft_deletes = 0;
 	push->stamp.entity_id = NULL;
-	push->stamp.is_touched = false;
 	sync_push_stamp = &push->stamp;
 }
 
@@ -441,7 +440,7 @@ is_met(Push *push, const SyncTable *table, const Row *row, const Datum *keys)
 static Deletion
 deletion_of(Push *push, const Change *change, const Row *row)
 {
-	if (row->tuple && !row_is_marked(change->table, row))
+	if (row->tuple && (!row_is_marked(change->table, row) || !row_in_held_scope(push, change->table, row)))
 		return (Deletion) {0};
 	return row_seen_deletion(push, change);
 }
@@ -470,7 +469,7 @@ apply_create(Push *push, Change *change, const Datum *keys)
 	deletion = deletion_of(push, change, &row);
 	if (is_met(push, table, &row, keys))
 		meet_row(push, change, &row, keys, fields, n);
-	else if (deletion.version > 0 && (row.tuple == NULL || row_in_held_scope(push, table, &row)))
+	else if (deletion.version > 0)
 		create_again(push, change, &row, keys, fields, n, &deletion);
 	else if (row.tuple)
 		verdict_forbidden(push, change);

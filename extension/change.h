@@ -70,6 +70,8 @@ typedef struct Change
 	Conflict   *conflict;		/* NULL: none */
 	bool		shows_conflict; /* conflict_data belongs to the answer: something of the change was lost or is open */
 	char	   *stored_answer;	/* from the ledger */
+	char	   *ledger_answer;	/* what the ledger holds for queue_id, also for another body; NULL: nothing */
+	int64		ledger_hash;	/* of that body */
 	const char *error_code;
 	char	   *error_message;
 	char	   *error_hint;

@@ -24,13 +24,22 @@ enum
 #define LEDGER_COLUMNS LEDGER_ANSWER
 
 static void
+refuse_other_body(Push *push, Change *change)
+{
+	change->is_stored = true;
+	verdict_clear(change);
+	verdict_error(push, change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
+}
+
+static void
 use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, int32 table_id, char *entity_id)
 {
 	change->is_stored = true;
+	change->ledger_answer = answer;
+	change->ledger_hash = body_hash;
 	if (body_hash != change->body_hash)
 	{
-		verdict_clear(change);
-		verdict_error(push, change, "queue_id_reused", "this queue_id was used for another change", "Give each change its own queue_id.");
+		refuse_other_body(push, change);
 		return;
 	}
 	verdict_clear(change);
@@ -177,11 +186,18 @@ ledger_set_repeats_aside(Push *push)
 	{
 		Change	   *change = &push->changes[i];
 		TextEntry  *entry;
+		Change	   *first;
 
 		if (change->queue_id == NULL || change->is_stored)
 			continue;
 		entry = hash_search(push->by_queue, change->queue_id, HASH_FIND, NULL);
-		if (entry->index != i)
+		if (entry->index == i)
+			continue;
+		/* Another body is known for a failure now: an atomic batch must hear of it in time. */
+		first = &push->changes[entry->index];
+		if (change->body_hash != (first->ledger_answer ? first->ledger_hash : first->body_hash))
+			refuse_other_body(push, change);
+		else
 			verdict_success(change, "noop", 0);
 	}
 }
@@ -202,11 +218,12 @@ ledger_answer_repeats(Push *push)
 			continue;
 		first = &push->changes[entry->index];
 		initStringInfo(&answer);
-		if (first->stored_answer)
-			appendStringInfoString(&answer, first->stored_answer);
+		/* the first may have stood for another body than the ledger's, which this one repeats */
+		if (first->ledger_answer)
+			appendStringInfoString(&answer, first->ledger_answer);
 		else
 			verdict_put_stored(&answer, first);
-		use_first_answer(push, change, first->body_hash, answer.data, 0, NULL);
+		use_first_answer(push, change, first->ledger_answer ? first->ledger_hash : first->body_hash, answer.data, 0, NULL);
 		change->data_now = change->is_repeat ? first->data_now : NULL;
 	}
 }

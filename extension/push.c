@@ -157,6 +157,18 @@ may_stand_now(const Push *push, int index)
  * A change that failed beside others may stand now that they do: a child whose parent came later in the batch, behind a change that
  * broke the set. Tried again, each alone, as long as that helps.
  */
+static bool
+is_followed(const Push *push, int at)
+{
+	const Change *change = &push->changes[at];
+	int			i;
+
+	for (i = at + 1; change->entity_id && i < push->nchanges; i++)
+		if (push->changes[i].table == change->table && push->changes[i].entity_id && strcmp(push->changes[i].entity_id, change->entity_id) == 0)
+			return true;
+	return false;
+}
+
 static void
 retry_failed(Push *push, const bool *was_decided)
 {
@@ -171,7 +183,7 @@ retry_failed(Push *push, const bool *was_decided)
 			Change	   *change = &push->changes[i];
 			Change		first;
 
-			if (was_decided[i] || strcmp(change->status, "error") != 0 || !may_stand_now(push, i))
+			if (was_decided[i] || strcmp(change->status, "error") != 0 || !may_stand_now(push, i) || is_followed(push, i))
 				continue;
 			first = *change;
 			verdict_clear(change);

@@ -240,6 +240,18 @@ version_of_key(Stamping *s, const SyncTable *table, const char *entity_id)
 	return sync_tombstone_version(s->tombstones, table, entity_id);
 }
 
+/* A push wants to know that its row came this far, and by which key: another trigger may have turned it away. */
+static void
+tell_push(const Stamping *s, const SyncTable *table)
+{
+	char	   *entity_id;
+
+	if (sync_push_stamp == NULL || sync_push_stamp->relid != table->relid)
+		return;
+	entity_id = entity_id_of(s, table);
+	sync_push_stamp->entity_id = entity_id ? MemoryContextStrdup(TopTransactionContext, entity_id) : NULL;
+}
+
 static HeapTuple
 set_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new, bool is_insert, int64 version)
 {
@@ -252,12 +264,7 @@ set_stamp(Stamping *s, const SyncTable *table, TupleDesc desc, HeapTuple new, bo
 	set_value(s, table->by_att, s->user, !s->has_user || table->is_anonymous);
 	if (table->updated_at >= 0)
 		set_value(s, table->columns[table->updated_at].attnum, timestamp_for(&table->columns[table->updated_at], now), false);
-	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
-	{
-		char	   *entity_id = entity_id_of(s, table);
-
-		sync_push_stamp->entity_id = entity_id ? MemoryContextStrdup(TopTransactionContext, entity_id) : NULL;
-	}
+	tell_push(s, table);
 	return form_tuple(s, desc, new);
 }
 
@@ -299,8 +306,6 @@ sync_stamp(PG_FUNCTION_ARGS)
 		return PointerGetDatum(TRIGGER_FIRED_BY_INSERT(data->tg_event) ? data->tg_trigtuple : data->tg_newtuple);
 	desc = RelationGetDescr(data->tg_relation);
 	s = stamping_of(fcinfo->flinfo, desc->natts);
-	if (sync_push_stamp && sync_push_stamp->relid == table->relid)
-		sync_push_stamp->is_touched = true;
 
 	if (TRIGGER_FIRED_BY_INSERT(data->tg_event))
 		return PointerGetDatum(stamp_insert(s, table, desc, data->tg_trigtuple));
@@ -312,7 +317,10 @@ sync_stamp(PG_FUNCTION_ARGS)
 	if (s->nchanged == 0 && sync_forgotten_user)
 		return PointerGetDatum(sync_forget_stamp(table, data->tg_trigtuple, data->tg_newtuple, desc));
 	if (s->nchanged == 0)
+	{
+		tell_push(s, table);
 		return PointerGetDatum(keep_stamp(s, table, desc, data->tg_newtuple));
+	}
 	version = DatumGetInt64(s->old_values[table->version_att - 1]) + 1;
 	/* A row that takes a key which lived before goes on counting from there, like an insert. */
 	if (is_key_changed(s, table))

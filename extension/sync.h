@@ -366,7 +366,6 @@ typedef struct SyncPushStamp
 	Oid			relid;
 	SyncWrite	write;			/* its version is set by the trigger */
 	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
-	bool		is_touched;		/* the trigger has seen a row */
 	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
 } SyncPushStamp;
 extern SyncPushStamp *sync_push_stamp;	/* NULL outside push */

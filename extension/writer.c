@@ -249,7 +249,7 @@ written(Writer *writer, Push *push)
 	Row			row = {NULL, RelationGetDescr(writer->relation)};
 
 	sync_push_stamp = NULL;
-	if (push->stamp.is_touched)
+	if (push->stamp.entity_id)
 		row.tuple = ExecFetchSlotHeapTuple(writer->changed, false, NULL);
 	CommandCounterIncrement();
 	ResetPerTupleExprContext(writer->estate);

@@ -5,7 +5,6 @@
 // Times are microseconds. `table`: see tables.js. A verdict: { status, outcome, code, version, logged, shown } (shown: conflict_data).
 import { canonical, decide, same } from './values.js';
 
-const MARK_COUNTS = process.env.MARK_COUNTS !== 'no';
 export const CLAMP = 60_000_000;
 
 const success = (outcome, more) => ({ status: 'success', outcome, ...more });
@@ -121,11 +120,10 @@ export class Model {
     c.holds = holds;
     if (row?.living && holds(row.data.team)) return c.operation === 'delete' ? this.#delete(c, row) : this.#update(c, row);
     const known = row?.deletion && holds(row.deletion.team);
-    if (known && c.operation === 'delete') return success('noop');
     if (row?.living || (row?.data && !holds(row.data.team))) throw new Refused(c.operation === 'create' ? 'forbidden' : 'not_found');
     if (c.operation === 'create') return known ? this.#resurrect(c, row) : this.#insert(c);
     if (!known) throw new Refused('not_found');
-    return this.#updateDeleted(c, row);
+    return c.operation === 'delete' ? success('noop') : this.#updateDeleted(c, row);
   }
 
   // ---- a living row -------------------------------------------------------------------------------------------
@@ -144,7 +142,7 @@ export class Model {
     const whole = table.rule === 'lww';
     const collided = whole ? (this.#knewRow(c, row, knows) ? [] : touched) : touched.filter((name) => !isFree(name));
     if (!collided.length) {
-      const merged = !whole && foreignSince(Object.keys(this.#writes(row, table)));
+      const merged = !whole && foreignSince(Object.keys(row.writes));
       this.#write(c, row, Object.fromEntries(touched.map((name) => [name, c.data[name]])));
       return success(merged ? 'merged' : 'applied', { version: row.version });
     }
@@ -153,7 +151,7 @@ export class Model {
     const took = new Set();
     for (const name of touched) {
       const column = table.columns[name];
-      const newer = c.at > (whole ? this.#newest(row, table) : row.writes[name]).at;
+      const newer = c.at > (whole ? this.#newest(row) : row.writes[name]).at;
       const sides = { base: c.base?.[name], server: row.data[name], local: c.data[name], newer };
       const outcome = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : { value: c.data[name] };
       if (outcome.value instanceof Error) throw new Refused(undefined);
@@ -166,7 +164,7 @@ export class Model {
       this.#note(c, 'edit', logged, collided);
       return conflict(outcome, { version: row.version, logged: true, shown: true });
     }
-    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(this.#writes(row, table)).filter((name) => !collided.includes(name))) });
+    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
   }
 
   #settle(c, row, { values, collided, took, elsewhere }) {
@@ -181,23 +179,18 @@ export class Model {
     return success(local && !elsewhere ? 'applied' : 'merged', { version: row.version, logged: true, shown: took.has('server') });
   }
 
-  #newest(row, table) {
-    return Object.values(this.#writes(row, table)).reduce((a, b) => (b.version > a.version ? b : a));
-  }
-
-  /** By column. Whether clearing the mark counts as a write: see MARK_COUNTS. */
-  #writes(row, table) {
-    return Object.fromEntries(Object.entries(row.writes).filter(([name]) => MARK_COUNTS || table.rule === 'lww' || name !== 'deleted_at'));
+  #newest(row) {
+    return Object.values(row.writes).reduce((a, b) => (b.version > a.version ? b : a));
   }
 
   #knewRow(c, row, knows) {
     const listed = Object.entries(c.base ?? {});
-    return knows === row.version || (listed.length > 0 && listed.every(([name, value]) => same(value, row.data[name]))) || this.#newest(row, c.table).device === c.me;
+    return knows === row.version || (listed.length > 0 && listed.every(([name, value]) => same(value, row.data[name]))) || this.#newest(row).device === c.me;
   }
 
   #delete(c, row) {
     const { table, me } = c;
-    const foreign = Object.values(this.#writes(row, table)).filter((write) => write.device !== me).map((write) => write.version);
+    const foreign = Object.values(row.writes).filter((write) => write.device !== me).map((write) => write.version);
     const knows = c.local_version > row.version ? undefined : c.local_version;
     const nothingSaid = c.local_version === undefined && c.base === undefined;
     const holds = nothingSaid || this.#knewRow(c, row, knows) || Math.max(0, ...foreign) <= knows;
@@ -205,7 +198,7 @@ export class Model {
       this.#remove(c, row);
       return success('applied', { version: row.version });
     }
-    const wins = table.delete_rule === 'delete_wins' || (table.delete_rule === 'lww' && c.at > this.#newest(row, table).at);
+    const wins = table.delete_rule === 'delete_wins' || (table.delete_rule === 'lww' && c.at > this.#newest(row).at);
     this.#note(c, 'delete', wins ? 'local' : 'server');
     if (!wins) return conflict('superseded', { version: row.version, logged: true, shown: true });
     this.#remove(c, row);

@@ -16,14 +16,14 @@ const SET = ['title', 'body', 'done', 'place', 'due'];
 
 const SCHEMA = `
 SET client_min_messages = warning;
-CREATE ROLE app NOLOGIN;
+CREATE ROLE bench_push_app NOLOGIN;
 CREATE TABLE member (who text PRIMARY KEY, team_id int[]);
 INSERT INTO member VALUES ('bench', (SELECT array_agg(g) FROM generate_series(0, ${TEAMS - 1}) g));
-GRANT SELECT ON member TO app;
+GRANT SELECT ON member TO bench_push_app;
 CREATE TABLE peer (id uuid PRIMARY KEY, ${USER_COLUMNS}, version bigint NOT NULL DEFAULT 1, txid xid8 NOT NULL DEFAULT pg_current_xact_id(), edited timestamptz NOT NULL DEFAULT now());
 CREATE INDEX ON peer (team_id, txid);
 CREATE TABLE synced (id uuid PRIMARY KEY, ${USER_COLUMNS});
-GRANT SELECT, INSERT, UPDATE, DELETE ON peer, synced TO app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON peer, synced TO bench_push_app;
 SELECT sync.create_scope('team', 'SELECT unnest(team_id) FROM public.member WHERE who = sync.user_id()');
 SELECT sync.enable('synced', scope => 'team', scope_column => 'team_id');
 INSERT INTO peer (${FIELDS}) SELECT gen_random_uuid(), i % ${TEAMS}, 'title ' || i, repeat('body ', 40), false, i, now() FROM generate_series(1, ${RESIDENT}) i;
@@ -49,7 +49,7 @@ BEGIN
     RETURN written;
 END
 $$;
-GRANT EXECUTE ON FUNCTION naive TO app;
+GRANT EXECUTE ON FUNCTION naive TO bench_push_app;
 `;
 const PEER = `INSERT INTO peer AS p (${FIELDS}, edited) SELECT ${FIELDS}, edited FROM jsonb_populate_recordset(NULL::peer, $1::jsonb)
   ON CONFLICT (id) DO UPDATE SET ${SET.map((f) => `${f} = excluded.${f}`)}, edited = excluded.edited, version = p.version + 1, txid = pg_current_xact_id()
@@ -74,7 +74,7 @@ class Bench {
   }
 
   async asUser(work) {
-    await this.query('SET ROLE app');
+    await this.query('SET ROLE bench_push_app');
     await this.query(`SELECT set_config('request.jwt.claims', '{"sub":"bench","role":"app"}', false)`);
     try {
       return await work();

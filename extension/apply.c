@@ -260,16 +260,9 @@ is_known_deletion(const Push *push, const Change *change, const Deletion *deleti
 }
 
 static void
-record_deletion(Push *push, Change *change, const Deletion *deletion, const char *outcome, const char *rule)
-{
-	conflict_record(push, change, "delete", outcome, rule, NULL, NULL, deletion->version);
-	change->conflict->changed_by = deletion->changed_by;
-}
-
-static void
 lose_to_deletion(Push *push, Change *change, const Deletion *deletion, const char *rule)
 {
-	record_deletion(push, change, deletion, "server", rule);
+	conflict_with_deletion(push, change, "server", rule, deletion);
 	verdict_conflict(change, "superseded", deletion->version);
 }
 
@@ -279,41 +272,44 @@ delete_rule_name(const SyncTable *table)
 	return table->delete_rule == EDIT_WINS ? "edit_wins" : table->delete_rule == DELETE_LWW ? "lww" : "delete_wins";
 }
 
-/* Takes the mark away as the owner, as deleting set it; the caller's own rights then decide on the update. */
-static void
-unmark_row(Push *push, Change *change, const Datum *keys)
+/* Would the caller be allowed to write the row as it is now? An update that changes nothing asks all there is to ask. */
+static bool
+may_update(Push *push, const SyncTable *table, const Datum *keys)
 {
-	const SyncTable *table = change->table;
+	const char *key = quote_identifier(table->columns[table->keys[0]].name);
 	Statement	s;
-	SyncRole	saved;
 
-	writer_close(push);
 	begin_statement(&s, table->nkeys);
-	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
+	appendStringInfo(&s.sql, "UPDATE %s t SET %s = t.%s", table->sql_name, key, key);
 	add_key(&s, table, keys);
-	sync_become(&saved, sync_table_owner(table));
-	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
-	sync_become_back(&saved);
+	SPI_execute_plan(push_plan(push, s.sql.data, s.n, s.types), s.values, s.nulls, false, 0);
+	return SPI_processed == 1;
 }
 
-/* Brings a marked row back with the change's values; a caller who may not update it gets nothing. */
+/*
+ * Brings a marked row back with the change's values. The mark is taken away by the owner, as deleting set it, in one update with them; a
+ * caller who may not write the row then gets nothing.
+ */
 static void
 revive_marked(Push *push, Change *change, const Datum *keys, Field *fields, int n, const char *outcome)
 {
 	const SyncTable *table = change->table;
-	Field		key = {table->keys[0], false, keys[0]};
-	Field	   *writes = palloc(sizeof(Field) * (n + 1));
-	int			nwrites = 0;
+	Statement	s;
+	SyncRole	saved;
 	int			i;
 
-	unmark_row(push, change, keys);
+	writer_close(push);
+	begin_statement(&s, n + table->nkeys);
+	appendStringInfo(&s.sql, "UPDATE %s t SET %s = NULL", table->sql_name, quote_identifier(table->columns[table->deleted_at].name));
 	for (i = 0; i < n; i++)
-		if (!value_is_server_column(table, fields[i].column))
-			writes[nwrites++] = fields[i];
-	if (nwrites == 0)
-		writes[nwrites++] = key;
-	read_for_update(push, table, keys);
-	update_row(push, change, keys, writes, nwrites, outcome);
+		appendStringInfo(&s.sql, ", %s = $%d", quote_identifier(table->columns[fields[i].column].name), add_param(&s, table, &fields[i]));
+	add_key(&s, table, keys);
+	sync_become(&saved, sync_table_owner(table));
+	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
+	sync_become_back(&saved);
+	if (!may_update(push, table, keys))
+		raise_not_found();
+	report_again(push, change, keys, outcome);
 }
 
 static bool
@@ -413,7 +409,7 @@ meet_deletion(Push *push, Change *change, const Row *row, const Datum *keys, Fie
 
 	if (is_won && !is_known_deletion(push, change, deletion))
 	{
-		record_deletion(push, change, deletion, "local", delete_rule_name(table));
+		conflict_with_deletion(push, change, "local", delete_rule_name(table), deletion);
 		if (revive(push, change, row, keys, fields, n, "merged"))
 			return;
 	}

@@ -61,6 +61,7 @@ typedef struct Change
 	bool		is_decided;
 	bool		is_repeat;
 	bool		is_stored;		/* in the ledger already */
+	bool		is_revived;		/* failed first, and stands since a later change of the batch did */
 	const char *status;
 	const char *outcome;
 	char	   *result_id;		/* entity_id in the answer */
@@ -133,7 +134,8 @@ typedef struct Deletion
 	int64		version;		/* 0: none */
 	TimestampTz edited_at;
 	uint64		device;
-	char	   *changed_by;		/* NULL: nobody, or anonymous */
+	char	   *scope;			/* value of the row that went; NULL: none */
+	char	   *changed_by;
 } Deletion;
 
 /* attempt.c: one that is dropped or undone takes back what was written since it began */
@@ -201,6 +203,7 @@ extern void lock_release(Push *push);
 /* conflict.c */
 extern void conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, const char *fields,
 							const Row *server, int64 server_version);	/* fields NULL: all of data; server NULL: no row */
+extern void conflict_with_deletion(Push *push, Change *change, const char *outcome, const char *rule, const Deletion *deletion);
 extern void conflict_record_errors(Push *push);	/* final errors of constraints and schema versions */
 extern void conflict_write(Push *push);
 extern void conflict_put(StringInfo out, const Change *change);	/* conflict_data */

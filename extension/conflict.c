@@ -120,6 +120,22 @@ conflict_record(Push *push, Change *change, const char *kind, const char *outcom
 	MemoryContextSwitchTo(before);
 }
 
+/* The row is gone: its deletion says whose it was and who deleted it. */
+void
+conflict_with_deletion(Push *push, Change *change, const char *outcome, const char *rule, const Deletion *deletion)
+{
+	const SyncTable *table = change->table;
+	MemoryContext before;
+
+	conflict_record(push, change, "delete", outcome, rule, NULL, NULL, deletion->version);
+	before = MemoryContextSwitchTo(push->context);
+	if (deletion->changed_by)
+		change->conflict->changed_by = pstrdup(deletion->changed_by);
+	if (deletion->scope && !(table->has_policies && !table->policy_is_scope))
+		change->conflict->audience = psprintf("%s:%s", table->scope, deletion->scope);
+	MemoryContextSwitchTo(before);
+}
+
 static bool
 is_one_of(const char *code, const char *const *codes)
 {

@@ -131,6 +131,13 @@ settle(Deciding *d, const Field *field)
 	}
 }
 
+/* Columns that somebody writes: the mark of a deletion counts, as taking it away is an edit. */
+static bool
+is_edited(const SyncTable *table, int column)
+{
+	return !table->columns[column].is_generated && column != table->updated_at;
+}
+
 /* Did others write columns since that this change leaves alone or could take over without a collision? */
 static bool
 has_foreign_writes(const Deciding *d)
@@ -139,7 +146,7 @@ has_foreign_writes(const Deciding *d)
 	int			i;
 
 	for (i = 0; known >= 0 && i < d->table->ncolumns; i++)
-		if (!bms_is_member(i, d->collided) && (i == d->table->deleted_at || !value_is_server_column(d->table, i)) && d->last[i].version > known && d->last[i].device != d->push->device_hash)
+		if (!bms_is_member(i, d->collided) && is_edited(d->table, i) && d->last[i].version > known && d->last[i].device != d->push->device_hash)
 			return true;
 	return false;
 }
@@ -260,7 +267,7 @@ decide_base_holds(Push *push, const Change *change, const Row *row)
 	{
 		last = sync_clock_columns(table, row->tuple, row->desc);
 		for (i = 0; i < table->ncolumns; i++)
-			if ((i == table->deleted_at || !value_is_server_column(table, i)) && last[i].version > known && last[i].device != push->device_hash)
+			if (is_edited(table, i) && last[i].version > known && last[i].device != push->device_hash)
 				break;
 		if (i == table->ncolumns)
 			return true;

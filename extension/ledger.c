@@ -144,12 +144,8 @@ look_up(Push *push, Relation heap, Relation index, ScanKey keys)
 	for (i = 0; i < push->nchanges; i++)
 	{
 		Change	   *change = &push->changes[i];
-		TextEntry  *first;
 
 		if (change->queue_id == NULL)
-			continue;
-		first = hash_search(push->by_queue, change->queue_id, HASH_FIND, NULL);
-		if (first->index != i)
 			continue;
 		keys[1].sk_argument = Int64GetDatum(queue_hash(change->queue_id));
 		index_rescan(scan, keys, 2, NULL, 0);
@@ -192,7 +188,7 @@ ledger_set_repeats_aside(Push *push)
 		TextEntry  *entry;
 		Change	   *first;
 
-		if (change->queue_id == NULL)
+		if (change->queue_id == NULL || change->is_stored)
 			continue;
 		entry = hash_search(push->by_queue, change->queue_id, HASH_FIND, NULL);
 		if (entry->index == i)
@@ -218,7 +214,7 @@ ledger_answer_repeats(Push *push)
 		Change	   *first;
 		StringInfoData answer;
 
-		if (entry == NULL || entry->index == i)
+		if (entry == NULL || entry->index == i || change->is_stored)
 			continue;
 		first = &push->changes[entry->index];
 		initStringInfo(&answer);

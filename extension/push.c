@@ -121,6 +121,38 @@ apply_range(Push *push, const bool *was_decided, int from, int to)
 	apply_range(push, was_decided, failed_at + 1, to);
 }
 
+static bool
+has_code(const Change *change, const char *code)
+{
+	return change->error_code && strcmp(change->error_code, code) == 0;
+}
+
+/*
+ * Can what came later in the batch have helped? Only a parent can come after its child; an update or deletion of a row that was not there yet
+ * stays refused, but for one that an earlier change of the batch would have made, had its parent been there.
+ */
+static bool
+may_stand_now(const Push *push, int index)
+{
+	const Change *change = &push->changes[index];
+	int			i;
+
+	if (has_code(change, "foreign_key"))
+		return true;
+	for (i = 0; has_code(change, "not_found") && i < index; i++)
+	{
+		const Change *earlier = &push->changes[i];
+
+		if (!earlier->is_revived || earlier->table != change->table)
+			continue;
+		if (change->ref && earlier->queue_id && strcmp(change->ref, earlier->queue_id) == 0)
+			return true;
+		if (change->given_id && earlier->entity_id && strcmp(change->given_id, earlier->entity_id) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * A change that failed beside others may stand now that they do: a child whose parent came later in the batch, behind a change that
  * broke the set. Tried again, each alone, as long as that helps.
@@ -149,12 +181,17 @@ retry_failed(Push *push, const bool *was_decided)
 		for (i = 0; i < push->nchanges; i++)
 		{
 			Change	   *change = &push->changes[i];
+			Change		first;
 
-			if (was_decided[i] || strcmp(change->status, "error") != 0 || is_followed(push, i))
+			if (was_decided[i] || strcmp(change->status, "error") != 0 || !may_stand_now(push, i) || is_followed(push, i))
 				continue;
+			first = *change;
 			verdict_clear(change);
 			apply_range(push, was_decided, i, i + 1);
-			is_progress |= strcmp(change->status, "error") != 0;
+			change->is_revived = strcmp(change->status, "success") == 0;
+			is_progress |= change->is_revived;
+			if (!change->is_revived)
+				*change = first;
 		}
 	}
 }

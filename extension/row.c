@@ -130,12 +130,13 @@ Deletion
 row_seen_deletion(Push *push, const Change *change)
 {
 	static const char sql[] =
-		"SELECT version, scope_value, COALESCE(edited_at, at), COALESCE(device, 0), changed_by FROM sync.tombstone "
+		"SELECT version, scope_value, COALESCE(edited_at, at), COALESCE(device, 0), old_values, changed_by FROM sync.tombstone "
 		"WHERE table_id OPERATOR(pg_catalog.=) $1 AND entity_id OPERATOR(pg_catalog.=) $2 ORDER BY version DESC LIMIT 1";
 	Oid			types[] = {INT4OID, TEXTOID};
 	Datum		values[] = {Int32GetDatum(change->table->id), CStringGetTextDatum(change->entity_id)};
 	SyncRole	saved;
 	Deletion	deletion = {0};
+	SyncPolicyCheck *policies;
 	HeapTuple	tuple;
 	TupleDesc	desc;
 	bool		isnull;
@@ -149,12 +150,14 @@ row_seen_deletion(Push *push, const Change *change)
 	desc = SPI_tuptable->tupdesc;
 	if (change->table->scope_column && !sync_scope_has(row_scope_held(push, change->table), SPI_getvalue(tuple, desc, 2)))
 		return deletion;
+	policies = change->table->policy_is_scope ? NULL : sync_policy_check(change->table);
+	if (policies && !sync_policy_allows(policies, SPI_getvalue(tuple, desc, 5)))
+		return deletion;
 	deletion.version = DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull));
 	deletion.edited_at = DatumGetTimestampTz(SPI_getbinval(tuple, desc, 3, &isnull));
+	deletion.scope = SPI_getvalue(tuple, desc, 2);
+	deletion.changed_by = SPI_getvalue(tuple, desc, 6);
 	deletion.device = (uint64) DatumGetInt64(SPI_getbinval(tuple, desc, 4, &isnull));
-	deletion.changed_by = SPI_getvalue(tuple, desc, 5);
-	if (deletion.changed_by)
-		deletion.changed_by = MemoryContextStrdup(push->context, deletion.changed_by);
 	return deletion;
 }
 

@@ -129,12 +129,12 @@ verdict_from_error(Push *push, Change *change, const ErrorData *error)
 	const char *code = "rejected";
 	int			i;
 
-	if (error->sqlerrcode == SYNC_ERR_NOT_FOUND)
+	if (error->sqlerrcode == SYNC_ERR_NOT_FOUND && change->operation != OP_CREATE)
 	{
 		verdict_not_found(push, change);
 		return;
 	}
-	if (error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || verdict_is_key_taken(change, error))
+	if (error->sqlerrcode == SYNC_ERR_NOT_FOUND || error->sqlerrcode == ERRCODE_INSUFFICIENT_PRIVILEGE || verdict_is_key_taken(change, error))
 	{
 		verdict_forbidden(push, change);
 		return;

@@ -100,7 +100,7 @@ put_table_keys(StringInfo out, List *tables, JsonbContainer *asked)
 	appendStringInfoString(out, "]}");
 }
 
-/* As SET LOCAL would, with its check whether the session's user may take the role; undone with the subtransaction's settings. */
+/* As a function's SET clause would, with its check whether the session's user may take the role: the end of the subtransaction undoes it. */
 static void
 become(JsonbContainer *identity)
 {
@@ -122,7 +122,6 @@ become(JsonbContainer *identity)
 static void
 put_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContainer *asked)
 {
-	int			level = NewGUCNestLevel();
 	uint32		i;
 
 	become(identity);
@@ -136,7 +135,6 @@ put_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContai
 	}
 	appendStringInfoString(out, "]}");
 	SPI_finish();
-	AtEOXact_GUC(true, level);
 }
 
 /* What stops the whole call, whoever it is asked for. */

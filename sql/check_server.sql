@@ -4,7 +4,7 @@
 SET client_min_messages = warning;
 \set VERBOSITY terse
 CREATE FUNCTION check_settings() RETURNS SETOF text LANGUAGE sql
-    AS $$ SELECT object FROM sync.check() c WHERE object NOT LIKE 'sync\_%' AND object NOT LIKE 'transaction%' $$;
+    AS $$ SELECT object FROM sync.check() c WHERE object NOT LIKE 'sync\_%' AND object NOT LIKE 'transaction%' AND object NOT LIKE 'scope%' $$;
 -- the private cluster of the tests runs without fsync; nobody has set the others
 SELECT f FROM check_settings() f WHERE f NOT IN ('fsync', 'full_page_writes', 'server_version') ORDER BY 1;
 SELECT c.severity, c.finding, c.cure FROM sync.check() c WHERE c.object = 'max_slot_wal_keep_size';

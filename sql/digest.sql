@@ -117,6 +117,14 @@ SET ROLE digest_app;
 -- So does a token from inside a round, one of somebody else, one that is none; without a token there is nothing to be stale against
 SELECT sync.pull('{"limit":1}') ->> 'next_sync_token' AS inside \gset
 SELECT compare(sync.digest(jsonb_build_object('sync_token', :'inside')));
+-- also where the table itself stood still
+:pull
+RESET ROLE;
+UPDATE digest_note SET body = 'twice' WHERE id IN (6, 7);
+SET ROLE digest_app;
+SELECT sync.pull(jsonb_build_object('limit', 1, 'sync_token', token)) ->> 'next_sync_token' AS inside FROM client \gset
+SELECT compare(sync.digest(jsonb_build_object('sync_token', :'inside')));
+:pull
 SELECT compare(sync.digest('{"sync_token":"garbage"}'));
 SET request.jwt.claims = '{"sub":"bob"}';
 :digest

@@ -44,6 +44,21 @@ SET ROLE roles_blue;
 SELECT * FROM data();
 RESET ROLE;
 
+-- also one that comes with a membership
+CREATE ROLE roles_reader;
+GRANT SELECT ON roles_note TO roles_reader;
+SET ROLE roles_red;
+SELECT * FROM data();
+RESET ROLE;
+GRANT roles_reader TO roles_red;
+SET ROLE roles_red;
+SELECT * FROM data();
+RESET ROLE;
+REVOKE roles_reader FROM roles_red;
+SET ROLE roles_red;
+SELECT * FROM data();
+RESET ROLE;
+
 -- So does a policy, a column, another table of the same name
 ALTER POLICY own ON roles_member USING (true);
 SET ROLE roles_red;
@@ -75,4 +90,4 @@ SELECT sync.disable_all();
 DELETE FROM sync.scope WHERE id >= 100;
 DROP TABLE roles_member, roles_note, roles_open;
 DROP FUNCTION data();
-DROP ROLE roles_red, roles_blue;
+DROP ROLE roles_red, roles_blue, roles_reader;

@@ -145,6 +145,17 @@ SET ROLE local_admin;
 SELECT * FROM changes(pull_of('root', :'root0'::json ->> 'next_sync_token'));
 RESET ROLE;
 
+-- A push to a deleted row tells whose it was that it is gone, and everybody else what it tells of a row that never was
+INSERT INTO local_note (id, owner) VALUES (4, 'ada');
+DELETE FROM local_note WHERE id = 4;
+SET ROLE local_app;
+SELECT who, v ->> 'status' AS status, v ->> 'outcome' AS outcome, v -> 'error' ->> 'code' AS code
+FROM unnest('{ada,bob}'::text[]) who, LATERAL (SELECT set_config('request.jwt.claims', json_build_object('sub', who)::text, false)) c,
+     LATERAL json_array_elements(sync.push(jsonb_build_object('device_id', 'local ' || who || left(set_config, 0), 'changes', '[
+        {"queue_id":"1","operation":"update","entity_type":"local_note","entity_id":"4","data":{"body":"x"},"local_version":1},
+        {"queue_id":"2","operation":"update","entity_type":"local_note","entity_id":"5","data":{"body":"x"},"local_version":1}]'::jsonb)) -> 'processed') v;
+RESET ROLE;
+
 -- With a scope: both must allow
 SELECT sync.disable('local_note');
 SELECT sync.create_scope('local teams', $$ SELECT * FROM (VALUES (1), (2)) v $$);

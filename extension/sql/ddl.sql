@@ -1,10 +1,15 @@
 -- ddl.sql - what happens to synced tables by DDL: clients start a table anew when its shape or what they may see of it changed.
 -- SPDX-License-Identifier: PostgreSQL
 
+CREATE FUNCTION sync.origin(relation regclass) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+$$ SELECT md5(concat_ws('/', s.system_identifier, d.oid, relation::oid)) FROM pg_control_system() s, pg_database d WHERE d.datname = current_database() $$;
+COMMENT ON FUNCTION sync.origin(regclass) IS 'What a table is on this server; another one after a dump was restored.';
+
 CREATE FUNCTION sync.fingerprint(relation regclass) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
-    SELECT md5(concat_ws('/',
+    SELECT sync.origin(relation) || ':' || md5(concat_ws('/',
         (SELECT concat_ws(':', c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.nspname,
              ARRAY(SELECT x.grantee FROM aclexplode(c.relacl) x WHERE x.privilege_type = 'SELECT' ORDER BY 1),
              ARRAY(SELECT x.grantee FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) x WHERE x.privilege_type = 'USAGE' ORDER BY 1))
@@ -138,6 +143,13 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
+    IF split_part(t.fingerprint, ':', 1) <> sync.origin(t.relation) THEN
+        -- The registry's row came with a dump: nothing is mended until all of the table has come too.
+        IF sync.table_problem(t) IS NULL THEN
+            PERFORM sync.remember_shape(t.id);
+        END IF;
+        RETURN;
+    END IF;
     -- What is done here is DDL too, and must not be taken for the application's.
     UPDATE sync.synced_table s SET fingerprint = NULL WHERE s.id = t.id;
     t := sync.follow_renames(t);
@@ -145,9 +157,12 @@ BEGIN
     IF problem IS NULL THEN
         t.policy_columns := sync.check_policies(t);
         PERFORM sync.refresh_update_trigger(t);
-        PERFORM sync.arm_partitions(t);
+        PERFORM sync.arm_triggers(t);
     END IF;
     shape := sync.fingerprint(t.relation);
+    IF problem IS NULL AND shape <> t.fingerprint THEN
+        PERFORM sync.arm_partitions(t);
+    END IF;
     UPDATE sync.synced_table s SET fingerprint = shape, broken = problem, named_columns = sync.column_numbers(t), policy_columns = t.policy_columns,
         scope_column = t.scope_column, updated_at = t.updated_at, deleted_at = t.deleted_at, via = t.via,
         epoch = CASE WHEN (shape <> t.fingerprint AND NOT is_quiet) OR problem IS DISTINCT FROM t.broken THEN pg_current_xact_id() ELSE s.epoch END
@@ -163,25 +178,29 @@ CREATE FUNCTION sync.ddl_ended() RETURNS event_trigger
 $$
 BEGIN
     IF tg_tag IN ('GRANT', 'REVOKE', 'DROP OWNED') THEN
-        -- They do not say what they changed.
+        -- They do not say what they changed: only tables whose catalogue rows are as young as this transaction are looked at.
         IF tg_tag = 'DROP OWNED' OR EXISTS (
             SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.object_type IN ('TABLE', 'SCHEMA') AND NOT c.in_extension) THEN
-            PERFORM sync.refresh_table(t.id, false) FROM sync.synced_table t
-            WHERE t.fingerprint <> sync.fingerprint(t.relation);
+            PERFORM sync.refresh_table(t.id, false)
+            FROM sync.synced_table t JOIN pg_class c ON c.oid = t.relation JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE t.fingerprint IS NOT NULL
+              AND (age(c.xmin) <= age(pg_current_xact_id()::xid) OR age(n.xmin) <= age(pg_current_xact_id()::xid)
+                   OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND age(a.xmin) <= age(pg_current_xact_id()::xid)))
+              AND t.fingerprint <> sync.fingerprint(t.relation);
         END IF;
         RETURN;
     END IF;
-    PERFORM sync.refresh_table(touched.id, tg_tag = 'CREATE TABLE')
-    FROM (SELECT DISTINCT t.id FROM pg_event_trigger_ddl_commands() c
-          JOIN sync.synced_table t ON t.relation IN (
-              SELECT coalesce(pg_partition_root(o.relid::regclass), o.relid) FROM (
-                  SELECT c.objid WHERE c.classid = 'pg_class'::regclass
-                  UNION ALL SELECT p.polrelid FROM pg_policy p WHERE c.classid = 'pg_policy'::regclass AND p.oid = c.objid
-                  UNION ALL SELECT g.tgrelid FROM pg_trigger g WHERE c.classid = 'pg_trigger'::regclass AND g.oid = c.objid
-                  UNION ALL SELECT r.oid FROM pg_class r WHERE c.classid = 'pg_namespace'::regclass AND r.relnamespace = c.objid
-                  UNION ALL SELECT p.polrelid FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid
-                            WHERE c.classid = 'pg_proc'::regclass AND d.refclassid = c.classid AND d.refobjid = c.objid
-                              AND d.classid = 'pg_policy'::regclass) o (relid))) touched;
+    PERFORM sync.refresh_table(t.id, tg_tag = 'CREATE TABLE')
+    FROM (SELECT DISTINCT coalesce(pg_partition_root(o.relid::regclass), o.relid) AS relid
+          FROM pg_event_trigger_ddl_commands() c, LATERAL (
+              SELECT c.objid WHERE c.classid = 'pg_class'::regclass
+              UNION ALL SELECT p.polrelid FROM pg_policy p WHERE c.classid = 'pg_policy'::regclass AND p.oid = c.objid
+              UNION ALL SELECT g.tgrelid FROM pg_trigger g WHERE c.classid = 'pg_trigger'::regclass AND g.oid = c.objid
+              UNION ALL SELECT r.oid FROM pg_class r WHERE c.classid = 'pg_namespace'::regclass AND r.relnamespace = c.objid
+              UNION ALL SELECT p.polrelid FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid
+                        WHERE c.classid = 'pg_proc'::regclass AND d.refclassid = c.classid AND d.refobjid = c.objid
+                          AND d.classid = 'pg_policy'::regclass) o (relid)) touched
+    JOIN sync.synced_table t ON t.relation = touched.relid;
 END
 $$;
 COMMENT ON FUNCTION sync.ddl_ended() IS 'ddl_command_end: refreshes the synced tables that a command touched.';
@@ -202,14 +221,16 @@ BEGIN
         PERFORM sync.refresh_table(t.id, false) FROM sync.synced_table t WHERE t.via IS NOT NULL AND t.parent IS NULL;
     END IF;
     -- A column, constraint, policy or trigger names its table; a partition that is gone does not.
-    PERFORM sync.refresh_table(touched.id, false)
-    FROM (SELECT DISTINCT t.id FROM pg_event_trigger_dropped_objects() o
-          JOIN sync.synced_table t
-          ON t.relation IN (SELECT coalesce(pg_partition_root(n.relation), n.relation)
-                            FROM (SELECT to_regclass(format('%I.%I', o.address_names[1], o.address_names[2]))) n (relation))
-             OR (o.object_type = 'table' AND (SELECT c.relkind FROM pg_class c WHERE c.oid = t.relation) = 'p'
-                 AND t.fingerprint <> sync.fingerprint(t.relation))
-          WHERE o.object_type IN ('table', 'table column', 'table constraint', 'policy', 'trigger')) touched;
+    PERFORM sync.refresh_table(t.id, false)
+    FROM (SELECT DISTINCT coalesce(pg_partition_root(n.relation), n.relation) AS relid
+          FROM pg_event_trigger_dropped_objects() o, LATERAL (
+              SELECT to_regclass(format('%I.%I', o.address_names[1], o.address_names[2]))) n (relation)
+          WHERE o.object_type IN ('table column', 'table constraint', 'policy', 'trigger')
+          UNION
+          SELECT p.relation FROM sync.synced_table p JOIN pg_class c ON c.oid = p.relation AND c.relkind = 'p'
+          WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table')
+            AND p.fingerprint <> sync.fingerprint(p.relation)) touched
+    JOIN sync.synced_table t ON t.relation = touched.relid;
 END
 $$;
 COMMENT ON FUNCTION sync.ddl_dropped() IS 'sql_drop: a dropped table leaves the registry with its tombstones; one that lost something is refreshed.';

@@ -346,12 +346,23 @@ CREATE FUNCTION sync.arm_partitions(t sync.synced_table) RETURNS void
 $$
 DECLARE
     part regclass;
-    trigger_name name;
 BEGIN
     FOR part IN SELECT l.relid FROM pg_partition_tree(t.relation) l WHERE l.relid <> t.relation AND NOT EXISTS (
             SELECT FROM pg_trigger g WHERE g.tgrelid = l.relid AND g.tgname = '~sync_truncated') LOOP
         EXECUTE format('CREATE TRIGGER "~sync_truncated" AFTER TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION sync.truncated()', part);
     END LOOP;
+    PERFORM sync.arm_triggers(t);
+END
+$$;
+COMMENT ON FUNCTION sync.arm_partitions(sync.synced_table) IS 'Gives partitions the triggers they do not get from their root, and makes all of ours fire always.';
+
+CREATE FUNCTION sync.arm_triggers(t sync.synced_table) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
+$$
+DECLARE
+    part regclass;
+    trigger_name name;
+BEGIN
     FOR part, trigger_name IN SELECT g.tgrelid::regclass, g.tgname FROM pg_trigger g
                               WHERE (g.tgrelid = t.relation OR g.tgrelid IN (SELECT l.relid FROM pg_partition_tree(t.relation) l))
                                 AND g.tgname LIKE '~sync\_%' AND g.tgenabled IN ('O', 'R') LOOP
@@ -359,7 +370,7 @@ BEGIN
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sync.arm_partitions(sync.synced_table) IS 'Gives partitions the triggers they do not get from their root, and makes all of ours fire always.';
+COMMENT ON FUNCTION sync.arm_triggers(sync.synced_table) IS 'Makes all of our triggers fire always: ENABLE TRIGGER ALL demotes them.';
 
 -- Named so that they sort, and fire, after the application's own triggers.
 CREATE FUNCTION sync.make_triggers(t sync.synced_table) RETURNS void

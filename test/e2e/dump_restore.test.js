@@ -52,7 +52,7 @@ test('the schema is the same', () => assert.equal(dumpSchema(to, 'copy'), dumpSc
 for (const table of ['client_schema', 'synced_table', 'column_rule', 'scope', 'tombstone', 'ledger_device', 'ledger', 'conflict']) {
   test(`sync.${table} comes along`, async () => {
     // restoring is DDL: the table's last new start is later, and columns are numbered anew
-    const everything = `SELECT to_jsonb(t) - '{epoch,named_columns,fingerprint}'::text[] AS row FROM sync.${table} t ORDER BY 1`;
+    const everything = `SELECT to_jsonb(t) - '{epoch,named_columns,fingerprint}'::text[] AS row FROM sync.${table} t${['synced_table', 'scope'].includes(table) ? ' WHERE id >= 100' : ''} ORDER BY 1`;
     assert.deepEqual(await copy.sql(everything), await old.sql(everything));
   });
 }

@@ -231,11 +231,10 @@ export class Model {
 
   #bringBack(c, row, outcome, image = {}) {
     if (c.table.deletes !== 'soft') return this.#insert({ ...c, data: { ...image, ...c.data } }, outcome);
-    // two writes: the mark is cleared, then the change is applied
+    // one write: the mark is cleared and the change applied
     row.living = true;
-    this.#write(c, row, {}, c.table.mark);
+    this.#write(c, row, c.data, c.table.mark);
     row.deletion = undefined;
-    if (Object.keys(c.data).some((name) => !same(c.data[name], row.data[name]))) this.#write(c, row, c.data);
     return success(outcome, { version: row.version });
   }
 

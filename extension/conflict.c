@@ -13,6 +13,30 @@
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
+PG_FUNCTION_INFO_V1(sync_reads_whole);
+
+Datum
+sync_reads_whole(PG_FUNCTION_ARGS)
+{
+	List	   *tables;
+	ListCell   *lc;
+	bool		all = false;
+
+	SPI_connect();
+	tables = sync_list_tables();
+	foreach(lc, tables)
+	{
+		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
+
+		if (table->id == PG_GETARG_INT32(0) && sync_readable_columns(table, &all) == NULL)
+			all = false;
+		if (table->id == PG_GETARG_INT32(0))
+			break;
+	}
+	SPI_finish();
+	PG_RETURN_BOOL(all);
+}
+
 static char *
 container_text(JsonbContainer *container)
 {

@@ -92,6 +92,17 @@ is_uuid(const char *text)
 	return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36;
 }
 
+/* As the caller: the log's policy says whom an entry concerns. */
+static bool
+may_see_conflict(const Resolving *r)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		values[] = {CStringGetTextDatum(r->id)};
+
+	SPI_execute_with_args("SELECT 1 FROM sync.conflict WHERE conflict_id OPERATOR(pg_catalog.=) $1::pg_catalog.uuid", 1, types, values, NULL, false, 1);
+	return SPI_processed == 1;
+}
+
 /* Locks the entry, so that two who decide at once take turns. */
 static void
 read_conflict(Resolving *r)
@@ -107,7 +118,7 @@ read_conflict(Resolving *r)
 	TupleDesc	desc;
 	ListCell   *lc;
 
-	if (!is_uuid(r->id))
+	if (!is_uuid(r->id) || !may_see_conflict(r))
 		raise_unknown();
 	sync_become_extension(&saved);
 	SPI_execute_with_args(sql, 2, types, values, NULL, false, 1);

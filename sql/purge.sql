@@ -2,6 +2,9 @@
 -- SPDX-License-Identifier: PostgreSQL
 \set SHOW_CONTEXT never
 SET client_min_messages = warning;
+-- What other tests left
+DELETE FROM sync.conflict;
+DELETE FROM sync.tombstone;
 \set VERBOSITY terse
 -- What went of the kinds this test is about
 CREATE FUNCTION purge_counts(batch int DEFAULT 10000) RETURNS text LANGUAGE sql AS $$

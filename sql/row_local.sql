@@ -115,7 +115,7 @@ SELECT * FROM changes(pull_of('cleo', :'cleo1'::json ->> 'next_sync_token'));
 SELECT pull_of('bob', :'bob1'::json ->> 'next_sync_token') AS bob2 \gset
 SELECT pull_of('cleo', :'cleo1'::json ->> 'next_sync_token') AS cleo2 \gset
 RESET ROLE;
-SELECT entity_id, version, reason, old_values FROM sync.tombstone ORDER BY id;
+SELECT entity_id, version, reason, old_values FROM sync.tombstone WHERE table_id >= 100 ORDER BY id;
 
 -- A deletion is told to those who had the row, and to nobody else: cleo never had note 1
 DELETE FROM local_note;

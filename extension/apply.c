@@ -307,8 +307,9 @@ revive_marked(Push *push, Change *change, const Datum *keys, Field *fields, int 
 	sync_become(&saved, sync_table_owner(table));
 	write_row(push, change, s.sql.data, s.n, s.types, s.values, s.nulls);
 	sync_become_back(&saved);
+	/* That the row was deleted the caller knows, so this tells nothing new. */
 	if (!may_update(push, table, keys))
-		raise_not_found();
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("the row may not be written")));
 	report_again(push, change, keys, outcome);
 }
 

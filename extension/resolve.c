@@ -376,7 +376,8 @@ resolve(Resolving *r, StringInfo out)
 	Now			now = row_now(r, r->entity_id);
 	Change		change;
 
-	if (r->resolved == NULL && r->met_version > 0 && now.version != r->met_version && r->resolution != KEEP_BOTH)
+	if (r->resolved == NULL && r->met_version > 0 && now.version != r->met_version && r->resolution != KEEP_BOTH &&
+		r->resolution != KEEP_SERVER)
 	{
 		appendStringInfoString(out, "{\"success\":false");
 		put_error(out, "moved_on", "the row has changed since", "Look at it again: it is in resolved_entity. A new edit of it needs no conflict.");

@@ -155,10 +155,7 @@ may_stand_now(const Push *push, int index)
 	return false;
 }
 
-/*
- * A change that failed beside others may stand now that they do: a child whose parent came later in the batch, behind a change that
- * broke the set. Tried again, each alone, as long as that helps.
- */
+/* Did a later change of the row go through? Then this one comes too late: it would run over what was made after it. */
 static bool
 is_followed(const Push *push, int at)
 {
@@ -166,11 +163,20 @@ is_followed(const Push *push, int at)
 	int			i;
 
 	for (i = at + 1; change->entity_id && i < push->nchanges; i++)
-		if (push->changes[i].table == change->table && push->changes[i].entity_id && strcmp(push->changes[i].entity_id, change->entity_id) == 0)
+	{
+		const Change *later = &push->changes[i];
+
+		if (later->table == change->table && later->entity_id && strcmp(later->entity_id, change->entity_id) == 0 &&
+			strcmp(later->status, "error") != 0)
 			return true;
+	}
 	return false;
 }
 
+/*
+ * A change that failed beside others may stand now that they do: a child whose parent came later in the batch, behind a change that
+ * broke the set. Tried again, each alone, as long as that helps.
+ */
 static void
 retry_failed(Push *push, const bool *was_decided)
 {

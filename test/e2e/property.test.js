@@ -14,7 +14,7 @@ after(() => arena?.stop());
 const SEEDS = new URL('../property/seeds/', import.meta.url);
 
 for (const name of readdirSync(SEEDS).filter((file) => file.endsWith('.json'))) {
-  test(`a history that once differed: ${name}`, async () => {
+  test(`a kept history: ${name}`, async () => {
     const { table, history } = JSON.parse(readFileSync(new URL(name, SEEDS), 'utf8'));
     const found = await replay(arena, 0, table, history);
     assert.equal(found, undefined, found && describe({ seed: name, mix: '', table, history, ...found }));

@@ -53,17 +53,25 @@ export class Model {
     return verdicts.map((v) => (v.repeat && v.status === 'success' ? v : { ...(v.status === 'success' ? rejected('atomic') : { ...v, logged: undefined, shown: undefined }), or: late ? ['atomic', 'foreign_key'] : ['atomic'] }));
   }
 
-  /** A change may lean on a later one of another row, as a child made before its parent: what failed is tried again while that helps. */
+  /**
+   * A child may be made before its parent: it is tried again while that helps, and what named it meanwhile after it; not behind a later
+   * change of its row that went through.
+   */
   #tryAgain(asked, verdicts) {
-    const isLast = (i) => !asked.slice(i + 1).some((later) => later.table === asked[i].table && later.key === asked[i].key);
+    const sameRow = (a, b) => a.table === b.table && a.key === b.key;
+    const revived = new Set();
+    const mayStand = (i) => verdicts[i].code === 'foreign_key' || (verdicts[i].code === 'not_found' && [...revived].some((j) => j < i && sameRow(asked[j], asked[i])));
+    const isFollowed = (i) => asked.some((later, j) => j > i && sameRow(later, asked[i]) && verdicts[j].status !== 'error');
     for (let progress = true; progress; ) {
       progress = false;
       for (const [i, verdict] of verdicts.entries()) {
-        if (verdict.status !== 'error' || verdict.repeat || verdict.code === 'queue_id_reused' || !isLast(i)) continue;
+        if (verdict.status !== 'error' || verdict.repeat || !mayStand(i) || isFollowed(i)) continue;
         this.ledger.delete(`${asked[i].me}/${asked[i].queue}`);
         this.log = this.log.filter((one) => one.change !== asked[i]);
         verdicts[i] = this.#change(asked[i]);
-        progress ||= verdicts[i].status !== 'error';
+        if (verdicts[i].status === 'error') continue;
+        revived.add(i);
+        progress = true;
       }
     }
   }

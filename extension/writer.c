@@ -22,6 +22,7 @@
 #include "parser/parse_relation.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -39,6 +40,7 @@ struct Writer
 	TupleTableSlot *found;
 	TupleTableSlot *changed;
 	ExprState **defaults;		/* by attribute; NULL: none */
+	Bitmapset  *domains;		/* attributes without a default whose type may refuse a NULL */
 	bool		has_defaults;	/* they have been prepared */
 	Bitmapset  *may_insert;		/* columns, by index */
 	Bitmapset  *may_update;
@@ -298,6 +300,8 @@ prepare_defaults(Writer *writer)
 
 		if (expression)
 			writer->defaults[i] = ExecPrepareExpr(expression, writer->estate);
+		else if (!att->attisdropped && !att->attgenerated && get_typtype(att->atttypid) == TYPTYPE_DOMAIN)
+			writer->domains = bms_add_member(writer->domains, i);
 	}
 	writer->has_defaults = true;
 	MemoryContextSwitchTo(before);
@@ -328,8 +332,14 @@ writer_insert(Writer *writer, Push *push, const Change *change, const Field *fie
 	memset(slot->tts_values, 0, sizeof(Datum) * natts);
 	memset(slot->tts_isnull, true, sizeof(bool) * natts);
 	for (i = 0; i < natts; i++)
-		if (writer->defaults[i] && !has_column(writer, fields, n, i + 1))
+	{
+		if (has_column(writer, fields, n, i + 1))
+			continue;
+		if (writer->defaults[i])
 			slot->tts_values[i] = ExecEvalExprSwitchContext(writer->defaults[i], context, &slot->tts_isnull[i]);
+		else if (bms_is_member(i, writer->domains))
+			domain_check((Datum) 0, true, TupleDescAttr(RelationGetDescr(writer->relation), i)->atttypid, NULL, NULL);
+	}
 	set_fields(writer, fields, n, writer->may_insert);
 	ExecStoreVirtualTuple(slot);
 	if (change)

@@ -382,6 +382,7 @@ request_of(const char *path)
 		{"/api/v1/sync/push", REQUEST_PUSH},
 		{"/api/v1/sync/pull", REQUEST_PULL},
 		{"/api/v1/sync/digest", REQUEST_DIGEST},
+		{"/api/v1/sync/resolve_conflict", REQUEST_RESOLVE},
 	};
 
 	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)

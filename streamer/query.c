@@ -146,10 +146,12 @@ run(struct worker *w)
 		[REQUEST_CATCH_UP] = "SELECT sync.session_state($1::jsonb)::text, sync.pull($1::jsonb)::text",
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
+		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;
+	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE;
 	const struct pg_statement job[] = {
-		{.sql = current->kind == REQUEST_PUSH ? "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"},
+		{.sql = writes ? "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"},
 		{.sql = "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('request.jwt.claims', $2, true)",
 		 .parameter_count = 2,
 		 .parameters = {current->role, current->claims}},

@@ -16,6 +16,7 @@ enum request_kind
 	REQUEST_CATCH_UP,	/* sync.session_state and sync.pull in one snapshot */
 	REQUEST_PUSH,		/* sync.push */
 	REQUEST_DIGEST,		/* sync.digest */
+	REQUEST_RESOLVE,	/* sync.resolve_conflict */
 };
 
 /* Borrowed texts: the pool copies what it keeps. */

@@ -135,6 +135,8 @@ ours AS (
                                ('~sync_soft_delete', t.deletes = 'soft')) w (tgname, is_wanted)
     LEFT JOIN pg_trigger g ON g.tgrelid = t.relation AND g.tgname = w.tgname
     WHERE w.is_wanted)
+SELECT 'error', t.name, 'clients cannot pull it: ' || t.broken, sync.enable_again(t.relation) FROM t WHERE t.broken IS NOT NULL
+UNION ALL
 SELECT 'error', o.name, format('trigger %I is missing: changes are not noticed', o.wanted), sync.enable_again(o.relation) FROM ours o WHERE o.tgname IS NULL
 UNION ALL
 SELECT 'error', o.name, format('trigger %I does not fire always (ENABLE TRIGGER ALL demotes it): changes by replication or a loader are not noticed', o.tgname),

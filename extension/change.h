@@ -10,6 +10,7 @@
 
 #include "executor/spi.h"
 #include "utils/hsearch.h"
+#include "utils/uuid.h"
 #include "utils/resowner.h"
 
 typedef enum Operation
@@ -28,11 +29,13 @@ typedef struct Field
 /* What goes to the conflict log when the push is done. */
 typedef struct Conflict
 {
+	pg_uuid_t	uuid;
 	char		id[37];
 	const char *kind;			/* edit, delete, constraint, version */
 	const char *outcome;		/* local, server, merged, open */
 	const char *rule;			/* names, comma between */
-	const char *fields;			/* JSON array of names */
+	List	   *fields;			/* of char *: names of columns */
+	const char *local_data;		/* JSON; NULL: none */
 	const char *audience;		/* whom the entry may reach, besides that it must concern them */
 	const char *server_data;	/* JSON of the row as it stood; NULL: none */
 	const char *changed_by;
@@ -201,8 +204,8 @@ extern bool lock_refuses(Push *push, Change *change);
 extern void lock_release(Push *push);
 
 /* conflict.c */
-extern void conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, const char *fields,
-							const Row *server, int64 server_version);	/* fields NULL: all of data; server NULL: no row */
+extern void conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, List *fields,
+							const Row *server, int64 server_version);	/* fields NIL: all of data; server NULL: no row */
 extern void conflict_with_deletion(Push *push, Change *change, const char *outcome, const char *rule, const Deletion *deletion);
 extern void conflict_record_errors(Push *push);	/* final errors of constraints and schema versions */
 extern void conflict_write(Push *push);
@@ -242,9 +245,10 @@ extern Winner merge_column(Push *push, const SyncTable *table, const SyncColumn 
 
 /* writer.c: rows written without a statement each, where that makes no difference */
 extern Writer *writer_for(Push *push, const SyncTable *table);	/* NULL: this table needs statements; closes any other */
+extern Writer *writer_for_inserts(Push *push, const SyncTable *table);
 extern Row	writer_read(Writer *writer, const Datum *keys);	/* locked; valid until the next */
 extern Row	writer_update(Writer *writer, Push *push, const Change *change, const Field *fields, int n);	/* the row last read */
-extern Row	writer_insert(Writer *writer, Push *push, const Change *change, const Field *fields, int n);
+extern Row	writer_insert(Writer *writer, Push *push, const Change *change, const Field *fields, int n);	/* change NULL: stamped like SQL */
 extern void writer_close(Push *push);
 extern void writer_forget(Push *push);
 

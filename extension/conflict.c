@@ -9,8 +9,8 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/uuid.h"
 
 PG_FUNCTION_INFO_V1(sync_reads_whole);
@@ -43,43 +43,49 @@ container_text(JsonbContainer *container)
 	return container ? JsonbToCString(NULL, container, 0) : NULL;
 }
 
-/* The names of the columns the change holds, as a JSON array. */
-static char *
+/* The names of the columns the change holds. */
+static List *
 names_in_data(const Change *change)
 {
-	StringInfoData out;
+	List	   *names = NIL;
 	JsonbIterator *it;
 	JsonbValue	v;
 
-	initStringInfo(&out);
-	if (change->data)
+	if (change->data == NULL)
+		return NIL;
+	it = JsonbIteratorInit(change->data);
+	JsonbIteratorNext(&it, &v, true);
+	while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
 	{
-		it = JsonbIteratorInit(change->data);
+		names = lappend(names, pnstrdup(v.val.string.val, v.val.string.len));
 		JsonbIteratorNext(&it, &v, true);
-		while (JsonbIteratorNext(&it, &v, true) == WJB_KEY)
-		{
-			appendStringInfoChar(&out, out.len ? ',' : '[');
-			sync_render_string(&out, v.val.string.val, v.val.string.len);
-			JsonbIteratorNext(&it, &v, true);
-		}
 	}
-	appendStringInfoString(&out, out.len ? "]" : "[]");
-	return out.data;
+	return names;
+}
+
+static List *
+copy_names(const List *names)
+{
+	List	   *copy = NIL;
+	ListCell   *lc;
+
+	foreach(lc, names)
+		copy = lappend(copy, pstrdup(lfirst(lc)));
+	return copy;
 }
 
 static void
-make_id(char *out)
+make_id(Conflict *conflict)
 {
-	pg_uuid_t	uuid;
+	unsigned char *bytes = conflict->uuid.data;
 	char	   *text;
 
-	if (!pg_strong_random(&uuid, sizeof(uuid)))
+	if (!pg_strong_random(bytes, UUID_LEN))
 		ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values")));
-	uuid.data[6] = (uuid.data[6] & 0x0f) | 0x40;	/* version 4 */
-	uuid.data[8] = (uuid.data[8] & 0x3f) | 0x80;
-	text = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&uuid)));
-	strlcpy(out, text, 37);
-	pfree(text);
+	bytes[6] = (bytes[6] & 0x0f) | 0x40;	/* version 4 */
+	bytes[8] = (bytes[8] & 0x3f) | 0x80;
+	text = DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(&conflict->uuid)));
+	strlcpy(conflict->id, text, sizeof(conflict->id));
 }
 
 static char *
@@ -122,17 +128,18 @@ audience(const Push *push, const SyncTable *table, const Row *server)
 }
 
 void
-conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, const char *fields,
+conflict_record(Push *push, Change *change, const char *kind, const char *outcome, const char *rule, List *fields,
 				const Row *server, int64 server_version)
 {
 	MemoryContext before = MemoryContextSwitchTo(push->context);
 	Conflict   *conflict = palloc0(sizeof(Conflict));
 
-	make_id(conflict->id);
+	make_id(conflict);
 	conflict->kind = kind;
 	conflict->outcome = outcome;
 	conflict->rule = pstrdup(rule);
-	conflict->fields = fields ? pstrdup(fields) : names_in_data(change);
+	conflict->fields = fields ? copy_names(fields) : names_in_data(change);
+	conflict->local_data = container_text(change->data);
 	conflict->server_version = server_version;
 	if (server && server->tuple)
 	{
@@ -151,7 +158,7 @@ conflict_with_deletion(Push *push, Change *change, const char *outcome, const ch
 	const SyncTable *table = change->table;
 	MemoryContext before;
 
-	conflict_record(push, change, "delete", outcome, rule, NULL, NULL, deletion->version);
+	conflict_record(push, change, "delete", outcome, rule, NIL, NULL, deletion->version);
 	before = MemoryContextSwitchTo(push->context);
 	if (deletion->changed_by)
 		change->conflict->changed_by = pstrdup(deletion->changed_by);
@@ -186,114 +193,144 @@ conflict_record_errors(Push *push)
 
 		if (change->is_repeat || change->is_stored || change->table == NULL || !(is_version || is_one_of(change->error_code, constraints)))
 			continue;
-		conflict_record(push, change, is_version ? "version" : "constraint", "open", change->error_code, NULL, NULL, 0);
+		conflict_record(push, change, is_version ? "version" : "constraint", "open", change->error_code, NIL, NULL, 0);
 		change->shows_conflict = true;
 	}
 }
 
-/* The columns of the log, one array each, in the order of the statement below. */
-enum
-{
-	LOG_ID, LOG_TABLE, LOG_TYPE, LOG_ENTITY, LOG_KIND, LOG_OPERATION, LOG_FIELDS, LOG_LOCAL, LOG_SERVER, LOG_BASE, LOG_LOCAL_VERSION,
-	LOG_SERVER_VERSION, LOG_RESULT_VERSION, LOG_CHANGED_BY, LOG_RULE, LOG_OUTCOME, LOG_EDITED_AT, LOG_AUDIENCE, LOG_COLUMNS
-};
+/* ---- writing the log ---- */
 
-static char *
-version_text(int64 version)
+/* The fields of one entry, found by name in the log's own table. */
+typedef struct Entry
 {
-	return version < 0 ? NULL : psprintf(INT64_FORMAT, version);
+	const SyncTable *log;
+	Field	   *fields;
+	int			n;
+} Entry;
+
+static void
+put(Entry *entry, const char *name, Datum value, bool isnull)
+{
+	int			i;
+
+	for (i = 0; i < entry->log->ncolumns; i++)
+		if (strcmp(entry->log->columns[i].name, name) == 0)
+		{
+			entry->fields[entry->n++] = (Field) {i, isnull, value};
+			return;
+		}
+	elog(ERROR, "the conflict log has no column \"%s\"", name);
 }
 
 static void
-fill_log_row(const Change *change, char **row)
+put_text(Entry *entry, const char *name, const char *text)
 {
-	const Conflict *conflict = change->conflict;
-	static const char *const operations[] = {"create", "update", "delete"};
+	put(entry, name, text ? CStringGetTextDatum(text) : (Datum) 0, text == NULL);
+}
 
-	row[LOG_ID] = (char *) conflict->id;
-	row[LOG_TABLE] = psprintf("%d", change->table->id);
-	row[LOG_TYPE] = change->table->entity_type;
-	row[LOG_ENTITY] = change->entity_id;
-	row[LOG_KIND] = unconstify(char *, conflict->kind);
-	row[LOG_OPERATION] = unconstify(char *, operations[change->operation]);
-	row[LOG_FIELDS] = unconstify(char *, conflict->fields);
-	row[LOG_LOCAL] = container_text(change->data);
-	row[LOG_SERVER] = unconstify(char *, conflict->server_data);
-	row[LOG_BASE] = container_text(change->base);
-	row[LOG_LOCAL_VERSION] = version_text(change->local_version);
-	row[LOG_SERVER_VERSION] = version_text(conflict->server_version);
-	row[LOG_RESULT_VERSION] = version_text(change->server_version);
-	row[LOG_CHANGED_BY] = unconstify(char *, conflict->changed_by);
-	row[LOG_RULE] = unconstify(char *, conflict->rule);
-	row[LOG_OUTCOME] = unconstify(char *, conflict->outcome);
-	row[LOG_EDITED_AT] = DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(change->edited_at)));
-	row[LOG_AUDIENCE] = unconstify(char *, conflict->audience);
+static void
+put_version(Entry *entry, const char *name, int64 version)
+{
+	put(entry, name, Int64GetDatum(version), version < 0);
 }
 
 static Datum
-text_array(char **values, int n)
+names_datum(const List *names)
 {
-	Datum	   *datums = palloc(sizeof(Datum) * n);
-	bool	   *nulls = palloc(sizeof(bool) * n);
-	int			lower = 1;
+	char	  **texts = palloc(sizeof(char *) * (list_length(names) + 1));
+	ListCell   *lc;
+
+	foreach(lc, names)
+		texts[foreach_current_index(lc)] = lfirst(lc);
+	return sync_text_array(texts, list_length(names));
+}
+
+static void
+fill_entry(Entry *entry, const Push *push, const Change *change)
+{
+	static const char *const operations[] = {"create", "update", "delete"};
+	Conflict   *conflict = change->conflict;
+
+	entry->n = 0;
+	put(entry, "conflict_id", UUIDPGetDatum(&conflict->uuid), false);
+	put(entry, "table_id", Int32GetDatum(change->table->id), false);
+	put_text(entry, "entity_type", change->table->entity_type);
+	put_text(entry, "entity_id", change->entity_id);
+	put_text(entry, "kind", conflict->kind);
+	put_text(entry, "operation", operations[change->operation]);
+	put(entry, "fields", names_datum(conflict->fields), false);
+	put_text(entry, "local_data", conflict->local_data);	/* of type json, whose values look like text's */
+	put_text(entry, "server_data", conflict->server_data);
+	put_text(entry, "base_data", container_text(change->base));
+	put_version(entry, "local_version", change->local_version);
+	put_version(entry, "server_version", conflict->server_version);
+	put_version(entry, "result_version", change->server_version);
+	put_text(entry, "pushed_by", push->user);
+	put_text(entry, "device_id", push->device);
+	put_text(entry, "changed_by", conflict->changed_by);
+	put_text(entry, "rule", conflict->rule);
+	put_text(entry, "outcome", conflict->outcome);
+	put(entry, "edited_at", TimestampTzGetDatum(change->edited_at), false);
+	put_text(entry, "audience", conflict->audience);
+}
+
+static void
+write_entries(Push *push)
+{
+	Entry		entry = {.log = sync_table_by_relid(sync_relid("conflict"), false)};
+	Writer	   *writer = writer_for_inserts(push, entry.log);
+	MemoryContext before = MemoryContextSwitchTo(push->scratch);
 	int			i;
 
-	for (i = 0; i < n; i++)
+	if (writer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the conflict log cannot be written"),
+				 errhint("Triggers, rules or partitions were added to sync.conflict.")));
+	for (i = 0; i < push->nchanges; i++)
 	{
-		nulls[i] = values[i] == NULL;
-		datums[i] = nulls[i] ? (Datum) 0 : CStringGetTextDatum(values[i]);
+		if (push->changes[i].conflict == NULL || push->changes[i].is_stored)
+			continue;
+		entry.fields = palloc(sizeof(Field) * entry.log->ncolumns);
+		fill_entry(&entry, push, &push->changes[i]);
+		writer_insert(writer, push, NULL, entry.fields, entry.n);
+		MemoryContextReset(push->scratch);
 	}
-	return PointerGetDatum(construct_md_array(datums, nulls, 1, &n, &lower, TEXTOID, -1, false, TYPALIGN_INT));
+	MemoryContextSwitchTo(before);
+	writer_close(push);
 }
 
 void
 conflict_write(Push *push)
 {
-	static const char sql[] =
-		"INSERT INTO sync.conflict (pushed_by, device_id, conflict_id, table_id, entity_type, entity_id, kind, operation, fields, local_data, "
-		"server_data, base_data, local_version, server_version, result_version, changed_by, rule, outcome, edited_at, audience) "
-		"SELECT $1, $2, a::pg_catalog.uuid, b::pg_catalog.int4, c, d, e, f, "
-		"ARRAY(SELECT pg_catalog.json_array_elements_text(g::pg_catalog.json)), h::pg_catalog.json, i::pg_catalog.json, j::pg_catalog.json, "
-		"k::pg_catalog.int8, l::pg_catalog.int8, m::pg_catalog.int8, n, o, p, q::pg_catalog.timestamptz, r "
-		"FROM unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) "
-		"AS u(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r)";
-	Oid			types[2 + LOG_COLUMNS];
-	Datum		values[2 + LOG_COLUMNS];
-	char	  **columns[LOG_COLUMNS];
+	Oid			types[] = {TEXTOID, INT4OID};
+	Datum		values[] = {CStringGetTextDatum(push->user), Int32GetDatum(sync_max_conflicts)};
 	SyncRole	saved;
-	int			n = 0;
 	int			i;
-	int			c;
 
-	for (c = 0; c < LOG_COLUMNS; c++)
-		columns[c] = palloc(sizeof(char *) * Max(push->nchanges, 1));
-	for (i = 0; i < push->nchanges; i++)
-	{
-		char	   *row[LOG_COLUMNS];
-
-		if (push->changes[i].conflict == NULL || push->changes[i].is_stored)
-			continue;
-		fill_log_row(&push->changes[i], row);
-		for (c = 0; c < LOG_COLUMNS; c++)
-			columns[c][n] = row[c];
-		n++;
-	}
-	if (n == 0)
+	for (i = 0; i < push->nchanges && (push->changes[i].conflict == NULL || push->changes[i].is_stored); i++)
+		;
+	if (i == push->nchanges)
 		return;
-	types[0] = types[1] = TEXTOID;
-	values[0] = CStringGetTextDatum(push->user);
-	values[1] = CStringGetTextDatum(push->device);
-	for (c = 0; c < LOG_COLUMNS; c++)
-	{
-		types[2 + c] = TEXTARRAYOID;
-		values[2 + c] = text_array(columns[c], n);
-	}
 	sync_become_extension(&saved);
-	SPI_execute_with_args(sql, lengthof(types), types, values, NULL, false, 0);
-	values[1] = Int32GetDatum(sync_max_conflicts);
-	types[1] = INT4OID;
+	write_entries(push);
 	SPI_execute_with_args("SELECT sync.trim_conflicts($1, $2)", 2, types, values, NULL, false, 1);
 	sync_become_back(&saved);
+}
+
+static void
+put_names(StringInfo out, const List *names)
+{
+	ListCell   *lc;
+
+	appendStringInfoString(out, ",\"fields\":[");
+	foreach(lc, names)
+	{
+		if (foreach_current_index(lc) > 0)
+			appendStringInfoChar(out, ',');
+		sync_render_string(out, lfirst(lc), strlen(lfirst(lc)));
+	}
+	appendStringInfoChar(out, ']');
 }
 
 static void
@@ -309,8 +346,8 @@ conflict_put(StringInfo out, const Change *change)
 
 	appendStringInfo(out, ",\"conflict_data\":{\"conflict_id\":\"%s\"", conflict->id);
 	sync_render_member(out, "kind", conflict->kind);
-	put_raw(out, "fields", conflict->fields);
-	put_raw(out, "local_data", container_text(change->data));
+	put_names(out, conflict->fields);
+	put_raw(out, "local_data", conflict->local_data);
 	put_raw(out, "server_data", conflict->server_data);
 	if (change->base)
 		put_raw(out, "base_data", container_text(change->base));

@@ -21,7 +21,7 @@ typedef struct Deciding
 	Field	   *base;
 	int			nbase;
 	Merge		merge;
-	StringInfoData fields;		/* names of the colliding columns */
+	List	   *fields;			/* names of the colliding columns */
 	Bitmapset  *collided;
 	Bitmapset  *rules;			/* that settled something */
 	bool		is_refused;
@@ -86,13 +86,6 @@ write_field(Deciding *d, const Field *field)
 }
 
 static void
-put_name(StringInfo out, const char *name)
-{
-	appendStringInfoChar(out, out->len ? ',' : '[');
-	sync_render_string(out, name, strlen(name));
-}
-
-static void
 settle(Deciding *d, const Field *field)
 {
 	const SyncColumn *column = &d->table->columns[field->column];
@@ -103,7 +96,7 @@ settle(Deciding *d, const Field *field)
 	Side		base = {0};
 	Field		result = {.column = field->column};
 
-	put_name(&d->fields, column->name);
+	d->fields = lappend(d->fields, column->name);
 	d->collided = bms_add_member(d->collided, field->column);
 	d->rules = bms_add_member(d->rules, rule);
 	if (rule == RULE_REJECT || rule == RULE_MANUAL)
@@ -170,8 +163,7 @@ record_collision(Deciding *d)
 	const char *outcome = is_manual ? "open" : d->merge.decision == DECIDE_LOSE ? "server" :
 		d->nserver == 0 && d->nboth == 0 ? "local" : "merged";
 
-	appendStringInfoChar(&d->fields, ']');
-	conflict_record(d->push, d->change, "edit", outcome, rule_names(d), d->fields.data, d->row, row_version(d->table, d->row));
+	conflict_record(d->push, d->change, "edit", outcome, rule_names(d), d->fields, d->row, row_version(d->table, d->row));
 	d->merge.lost = d->merge.decision == DECIDE_LOSE || d->nserver > 0;
 	if (d->merge.decision == DECIDE_LOSE)
 		d->merge.outcome = is_manual ? "conflict" : "superseded";
@@ -208,7 +200,7 @@ decide_row(Deciding *d, const Field *touched, int n)
 	{
 		sync_clock_newest(d->table, d->row->tuple, d->row->desc, &newest);
 		for (i = 0; i < n; i++)
-			put_name(&d->fields, d->table->columns[touched[i].column].name);
+			d->fields = lappend(d->fields, d->table->columns[touched[i].column].name);
 		d->rules = bms_make_singleton(RULE_LWW);
 		d->merge.decision = d->change->edited_at > newest.edited_at ? DECIDE_WRITE : DECIDE_LOSE;
 		record_collision(d);
@@ -234,7 +226,6 @@ decide_update(Push *push, Change *change, const Row *row, Field *fields, int n)
 	if (ntouched == 0)
 		return d.merge;
 	d.merge.writes = palloc(sizeof(Field) * ntouched);
-	initStringInfo(&d.fields);
 	if (change->operation != OP_CREATE && change->local_version == row_version(d.table, row))
 	{
 		d.merge.decision = DECIDE_WRITE;

@@ -214,7 +214,7 @@ ledger_answer_repeats(Push *push)
 		Change	   *first;
 		StringInfoData answer;
 
-		if (entry == NULL || entry->index == i || change->is_stored)
+		if (entry == NULL || entry->index == i || change->ledger_answer)
 			continue;
 		first = &push->changes[entry->index];
 		initStringInfo(&answer);

@@ -84,7 +84,7 @@ is_fit(const SyncTable *table, Relation relation)
 {
 	return relation->rd_rel->relkind == RELKIND_RELATION && !relation->rd_rel->relispartition && relation->rd_rules == NULL &&
 		!relation->rd_rel->relhassubclass && relation->trigdesc != NULL && !has_foreign_triggers(relation) &&
-		!is_always_identity(table, relation) && !IsolationUsesXactSnapshot() &&
+		!is_always_identity(table, relation) &&
 		check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED;
 }
 
@@ -139,9 +139,19 @@ set_up(Writer *writer)
 	AfterTriggerBeginQuery();
 }
 
-/* The writer of a table: the one that is open, or a new one in its place. NULL: the table needs statements. */
+/*
+ * The writer of a table: the one that is open, or a new one in its place. NULL: the table needs statements. It reads rows as they are now,
+ * where a transaction of a higher isolation must hear of a serialization failure: that needs statements too.
+ */
 Writer *
 writer_for(Push *push, const SyncTable *table)
+{
+	return IsolationUsesXactSnapshot() ? NULL : writer_for_inserts(push, table);
+}
+
+/* The same for one that only inserts. */
+Writer *
+writer_for_inserts(Push *push, const SyncTable *table)
 {
 	Relation	relation;
 	MemoryContext context;
@@ -322,7 +332,8 @@ writer_insert(Writer *writer, Push *push, const Change *change, const Field *fie
 			slot->tts_values[i] = ExecEvalExprSwitchContext(writer->defaults[i], context, &slot->tts_isnull[i]);
 	set_fields(writer, fields, n, writer->may_insert);
 	ExecStoreVirtualTuple(slot);
-	apply_stamp(push, change);
+	if (change)
+		apply_stamp(push, change);
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	ExecSimpleRelationInsert(writer->result, writer->estate, slot);
 	return written(writer, push);

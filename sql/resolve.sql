@@ -79,6 +79,26 @@ SELECT resolve_error('ada', jsonb_build_object('conflict_id', :'conflict_id', 'r
 SELECT resolve_error('cleo', jsonb_build_object('conflict_id', :'conflict_id', 'resolution', 'keep_local'));
 SELECT resolution, resolved_by, resolved_at IS NOT NULL AS dated FROM sync.conflict;
 
+-- The log travels by pull, to those it concerns and nobody else; a resolution travels too
+CREATE ROLE resolve_app;
+GRANT SELECT ON note_wins TO resolve_app;
+SET ROLE resolve_app;
+SET request.jwt.claims = '{"sub":"bob"}';
+SELECT sync.pull('{"tables":["sync.conflict"]}') AS bobs \gset
+SELECT c ->> 'operation' AS operation, c -> 'data' ->> 'pushed_by' AS pushed_by, c -> 'data' ->> 'changed_by' AS changed_by, c -> 'data' ->> 'resolution' AS resolution FROM json_array_elements(:'bobs'::json -> 'changes') c;
+SET request.jwt.claims = '{"sub":"ada"}';
+SELECT json_array_length(sync.pull('{"tables":["sync.conflict"]}') -> 'changes') AS adas;
+SET request.jwt.claims = '{"sub":"cleo"}';
+SELECT json_array_length(sync.pull('{"tables":["sync.conflict"]}') -> 'changes') AS cleos, (SELECT count(*) FROM sync.conflicts(false)) AS listed;
+RESET ROLE;
+REVOKE SELECT ON note_wins FROM resolve_app;
+GRANT SELECT (id, body) ON note_wins TO resolve_app;
+SET ROLE resolve_app;
+SET request.jwt.claims = '{"sub":"ada"}';
+-- whoever may not read the whole row does not get what somebody else wrote to it
+SELECT count(*) FROM sync.conflict;
+RESET ROLE;
+
 -- Manual: nothing is decided until somebody does; merged_data overrides column by column
 CREATE TABLE plan (id uuid PRIMARY KEY, title text NOT NULL, day date, seats int CHECK (seats < 100), slug text UNIQUE);
 SELECT sync.enable('plan', rule => 'manual');
@@ -156,5 +176,7 @@ SELECT sync.disable_all();
 DELETE FROM sync.ledger;
 DELETE FROM sync.conflict;
 DELETE FROM sync.device;
+DROP OWNED BY resolve_app;
+DROP ROLE resolve_app;
 DROP TABLE note_wins, note_edit, note_back, note_late, plan, plan_locked;
 DROP FUNCTION resolve_push(text, jsonb), resolve_last(text, text, jsonb), resolve_error(text, jsonb), resolve_round(text), resolve_collide(text, int);

@@ -148,7 +148,6 @@ CREATE TABLE sync.conflict (
 );
 CREATE INDEX conflict_pushed_by ON sync.conflict (pushed_by, at);
 CREATE INDEX conflict_changed_by ON sync.conflict (changed_by, at);
-CREATE INDEX conflict_entity ON sync.conflict (table_id, entity_id);
 COMMENT ON TABLE sync.conflict IS 'Both versions of each collision, the rule that decided, and how: a losing value is kept here. server_version: of the row it met; result_version: after the decision.';
 
 SELECT pg_catalog.pg_extension_config_dump('sync.client_schema', '');

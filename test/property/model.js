@@ -10,6 +10,8 @@ export const CLAMP = 60_000_000;
 const success = (outcome, more) => ({ status: 'success', outcome, ...more });
 const conflict = (outcome, more) => ({ status: 'conflict', outcome, ...more });
 const rejected = (code, more) => ({ status: 'error', outcome: 'rejected', code, ...more });
+// what a later change of the batch may mend; undefined: a trigger or resolver of the application
+const MAY_WAIT = ['foreign_key', 'unique', 'exclusion', 'check', undefined];
 const LOGGED_ERRORS = ['unique', 'check', 'foreign_key', 'exclusion'];
 
 /** Ends a change with an error; what it did is taken back. */
@@ -54,13 +56,13 @@ export class Model {
   }
 
   /**
-   * A child may be made before its parent: it is tried again while that helps, and what named it meanwhile after it; not behind a later
+   * A child may be made before its parent, a value taken before it is given up: what failed so is tried again while that helps, and what named it meanwhile after it; not behind a later
    * change of its row that went through.
    */
   #tryAgain(asked, verdicts) {
     const sameRow = (a, b) => a.table === b.table && a.key === b.key;
     const revived = new Set();
-    const mayStand = (i) => verdicts[i].code === 'foreign_key' || (verdicts[i].code === 'not_found' && [...revived].some((j) => j < i && sameRow(asked[j], asked[i])));
+    const mayStand = (i) => MAY_WAIT.includes(verdicts[i].code) || (verdicts[i].code === 'not_found' && [...revived].some((j) => j < i && sameRow(asked[j], asked[i])));
     const isFollowed = (i) => asked.some((later, j) => j > i && sameRow(later, asked[i]) && verdicts[j].status !== 'error');
     for (let progress = true; progress; ) {
       progress = false;

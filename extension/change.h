@@ -255,9 +255,36 @@ extern void writer_forget(Push *push);
 /* push.c */
 extern void push_begin(Push *push, const char *device);	/* who, when, and where memory comes from; the caller is inside SPI */
 
-/* apply.c: decides and writes one change; errors of the database are raised */
+/* write.c: as the caller; errors of the database are raised */
+typedef struct Statement
+{
+	StringInfoData sql;
+	int			n;
+	Oid		   *types;
+	Datum	   *values;
+	char	   *nulls;
+} Statement;
+extern void write_stamp(Push *push, const Change *change);	/* for the row about to be written: the client's edit time and device */
+extern void write_begin(Statement *s, int room);
+extern int	write_param(Statement *s, const SyncTable *table, const Field *field);	/* its number */
+extern void write_key(Statement *s, const SyncTable *table, const Datum *keys);	/* " WHERE key = …" */
+extern uint64 write_run(Push *push, const Change *change, const char *sql, int n, Oid *types, Datum *values, const char *nulls);
+extern void write_insert(Push *push, Change *change, const Field *fields, int n);	/* these two report as well */
+extern void write_update(Push *push, Change *change, const Datum *keys, const Field *fields, int n, const char *outcome);	/* of the row read last */
+extern void write_report(Push *push, Change *change, const Row *row, const Datum *keys, const char *outcome);
+extern void write_report_again(Push *push, Change *change, const Datum *keys, const char *outcome);	/* reads the row first */
+extern void write_turned_away(Push *push, Change *change);
+extern void write_raise_not_found(void) pg_attribute_noreturn();
+extern bool write_has_field(const Field *fields, int n, int column);
+
+/* revive.c */
+extern const char *revive_rule_name(const SyncTable *table);
+extern void revive_update(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n, const Deletion *deletion);
+extern void revive_create(Push *push, Change *change, const Row *row, const Datum *keys, Field *fields, int n, const Deletion *deletion);
+
+/* apply.c: decides and writes one change */
 extern void apply_change(Push *push, Change *change);
-extern void apply_stamp(Push *push, const Change *change);
+extern void apply_complete_key(const SyncTable *table, const Datum *keys, Field *fields, int *n);
 
 /* reference.c */
 extern void reference_check(Push *push, const SyncTable *table, const Row *row);	/* raises */

@@ -280,7 +280,7 @@ writer_update(Writer *writer, Push *push, const Change *change, const Field *fie
 	memcpy(slot->tts_isnull, writer->found->tts_isnull, sizeof(bool) * natts);
 	set_fields(writer, fields, n, writer->may_update);
 	ExecStoreVirtualTuple(slot);
-	apply_stamp(push, change);
+	write_stamp(push, change);
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	ExecSimpleRelationUpdate(writer->result, writer->estate, &writer->epq, writer->found, slot);
 	return written(writer, push);
@@ -343,7 +343,7 @@ writer_insert(Writer *writer, Push *push, const Change *change, const Field *fie
 	set_fields(writer, fields, n, writer->may_insert);
 	ExecStoreVirtualTuple(slot);
 	if (change)
-		apply_stamp(push, change);
+		write_stamp(push, change);
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	ExecSimpleRelationInsert(writer->result, writer->estate, slot);
 	return written(writer, push);

@@ -128,18 +128,20 @@ has_code(const Change *change, const char *code)
 }
 
 /*
- * Can what came later in the batch have helped? Only a parent can come after its child. An update or deletion of a row that was not
- * there yet stays refused, but for one that an earlier change of the batch would have made, had its parent been there; and nobody takes a
- * unique value that is only given up later.
+ * Can what came later in the batch have helped? A parent can come after its child, and a value be given up after it was taken: the
+ * client's own copy has both. An update or deletion of a row that was not there yet stays refused, but for one that an earlier change of the
+ * batch would have made, had it stood.
  */
 static bool
 may_stand_now(const Push *push, int index)
 {
+	static const char *const waiting[] = {"foreign_key", "unique", "exclusion", "check", "rejected"};
 	const Change *change = &push->changes[index];
 	int			i;
 
-	if (has_code(change, "foreign_key"))
-		return true;
+	for (i = 0; i < (int) lengthof(waiting); i++)
+		if (has_code(change, waiting[i]))
+			return true;
 	for (i = 0; has_code(change, "not_found") && i < index; i++)
 	{
 		const Change *earlier = &push->changes[i];

@@ -249,6 +249,7 @@ extern Writer *writer_for_inserts(Push *push, const SyncTable *table);
 extern Row	writer_read(Writer *writer, const Datum *keys);	/* locked; valid until the next */
 extern Row	writer_update(Writer *writer, Push *push, const Change *change, const Field *fields, int n);	/* the row last read */
 extern Row	writer_insert(Writer *writer, Push *push, const Change *change, const Field *fields, int n);	/* change NULL: stamped like SQL */
+extern bool writer_knows_deletion(Writer *writer, const char *entity_id);
 extern void writer_close(Push *push);
 extern void writer_forget(Push *push);
 

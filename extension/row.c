@@ -141,6 +141,8 @@ row_seen_deletion(Push *push, const Change *change)
 	TupleDesc	desc;
 	bool		isnull;
 
+	if (push->writer && writer_for(push, change->table) && !writer_knows_deletion(push->writer, change->entity_id))
+		return deletion;
 	sync_become_extension(&saved);
 	SPI_execute_plan(push_plan(push, sql, 2, types), values, NULL, false, 1);
 	sync_become_back(&saved);

@@ -42,6 +42,7 @@ struct Writer
 	ExprState **defaults;		/* by attribute; NULL: none */
 	Bitmapset  *domains;		/* attributes without a default whose type may refuse a NULL */
 	bool		has_defaults;	/* they have been prepared */
+	SyncTombstoneScan *tombstones;	/* NULL: not needed yet */
 	Bitmapset  *may_insert;		/* columns, by index */
 	Bitmapset  *may_update;
 };
@@ -234,6 +235,15 @@ writer_read(Writer *writer, const Datum *keys)
 									 writer->found))
 		row.tuple = ExecFetchSlotHeapTuple(writer->found, false, NULL);
 	return row;
+}
+
+/* False when the key never lived, as most keys that are created; cheaper than reading what became of it. */
+bool
+writer_knows_deletion(Writer *writer, const char *entity_id)
+{
+	if (writer->tombstones == NULL)
+		writer->tombstones = sync_tombstone_scan_begin(writer->context);
+	return sync_tombstone_version(writer->tombstones, writer->table, entity_id) > 0;
 }
 
 static void

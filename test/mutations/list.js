@@ -40,4 +40,11 @@ export const MUTATIONS = [
   { row: 'X23', what: 'check overlooks triggers that were switched off', file: 'extension/sql/check.sql', find: "FROM ours o WHERE o.tgenabled <> 'A'", replace: 'FROM ours o WHERE false', test: 'regress check_tables' },
   { row: 'X9', what: 'who deleted the row is not named in the log', file: 'extension/conflict.c', find: '\tif (deletion->changed_by)', replace: '\tif (false)', test: 'e2e examples' },
   { row: 'X10', what: 'a refused change is tried again behind a later one of its row', file: 'extension/push.c', find: ' || is_followed(push, i))', replace: ' || (is_followed(push, i) && false))', test: 'e2e property' },
+  { row: 'X7', what: 'edits of neighbouring words are woven together', file: 'extension/text_merge.c', find: 'a->from <= b->to && b->from <= a->to', replace: 'a->from < b->to && b->from < a->to', test: 'unit' },
+  { row: 'X9', what: 'a resolution runs over what changed since', file: 'extension/resolve.c', find: 'r->met_version > 0 && now.version != r->met_version', replace: 'false', test: 'regress resolve' },
+  { row: 'X9', what: 'the log shows what others wrote to columns that are not granted', file: 'extension/sql/conflicts.sql', find: ' AND sync.reads_whole(table_id))', replace: ')', test: 'regress resolve' },
+  { row: 'X13', what: 'a deletion is told whatever the policies say of the row that went', file: 'extension/page.c', find: '\treturn p->policies && !sync_policy_allows(p->policies, SPI_getvalue(row, desc, TS_OLD));', replace: '\treturn false;', test: 'regress row_local' },
+  { row: 'X14', what: 'a revoked device may push', file: 'extension/push.c', find: '\tif (push->user[0])\n\t\tsync_device_note(push->user, push->device);\n', replace: '', test: 'regress resolve' },
+  { row: 'X17', what: 'locks refuse no push', file: 'extension/apply.c', find: '\tif (lock_refuses(push, change))\n\t\treturn;\n', replace: '', test: 'regress resolve' },
+  { row: 'X20', what: 'DDL and GRANT reset nobody', file: 'extension/sql/ddl.sql', find: 'THEN pg_current_xact_id() ELSE s.epoch END', replace: 'THEN s.epoch ELSE s.epoch END', test: 'regress ddl' },
 ];

@@ -92,7 +92,7 @@ SET request.jwt.claims = '{"sub":"cleo"}';
 SELECT json_array_length(sync.pull('{"tables":["sync.conflict"]}') -> 'changes') AS cleos, (SELECT count(*) FROM sync.conflicts(false)) AS listed;
 RESET ROLE;
 REVOKE SELECT ON note_wins FROM resolve_app;
-GRANT SELECT (id, body) ON note_wins TO resolve_app;
+GRANT SELECT (id, sync_version, sync_xid, sync_at, sync_by, sync_clock) ON note_wins TO resolve_app;
 SET ROLE resolve_app;
 SET request.jwt.claims = '{"sub":"ada"}';
 -- whoever may not read the whole row does not get what somebody else wrote to it

@@ -56,7 +56,8 @@ SELECT ask('[{"role":"visible_one","claims":{"sub":"ada"}},{"role":"visible_one"
              {"role":"visible_one"}]', :'all') AS answer \gset
 RESET SESSION AUTHORIZATION;
 SELECT * FROM seen(:'answer');
-SELECT :'answer'::json ->> 'snapshot' = pg_current_snapshot()::text AS snapshot_is_now;
+
+SELECT pg_snapshot_xmax((:'answer'::json ->> 'snapshot')::pg_snapshot) <= pg_snapshot_xmax(pg_current_snapshot()) AS is_no_later;
 SET SESSION AUTHORIZATION visible_streamer;
 SELECT current_user, sync.user_id();
 

@@ -28,13 +28,10 @@ apply_complete_key(const SyncTable *table, const Datum *keys, Field *fields, int
 {
 	int			given = *n;
 	int			k;
-	int			i;
 
 	for (k = 0; k < table->nkeys; k++)
 	{
-		for (i = 0; i < given && fields[i].column != table->keys[k]; i++)
-			;
-		if (i < given)
+		if (write_has_field(fields, given, table->keys[k]))
 			continue;
 		fields[*n].column = table->keys[k];
 		fields[*n].isnull = false;

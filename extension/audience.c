@@ -43,17 +43,24 @@ scope_audience(const char *scope, const char *value)
 
 /* Policies of a table's own are not known here: nobody learns of its rows by sync. */
 char *
-sync_audience(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+sync_audience_of(const SyncTable *table, const char *scope_value)
 {
-	bool		isnull;
-	Datum		value;
-
 	if (table->has_policies && !table->policy_is_scope)
 		return NULL;
 	if (table->scope_column == NULL)
 		return psprintf("table:%d", table->id);
-	value = heap_getattr(tuple, table->scope_column->attnum, desc, &isnull);
-	return isnull ? NULL : scope_audience(table->scope, sync_value_text(table->scope_column, value));
+	return scope_value ? scope_audience(table->scope, scope_value) : NULL;
+}
+
+char *
+sync_audience(const SyncTable *table, HeapTuple tuple, TupleDesc desc)
+{
+	bool		isnull = true;
+	Datum		value = 0;
+
+	if (table->scope_column)
+		value = heap_getattr(tuple, table->scope_column->attnum, desc, &isnull);
+	return sync_audience_of(table, isnull ? NULL : sync_value_text(table->scope_column, value));
 }
 
 /* Mistakes in the members query, or rights it lacks; anything else, such as a time-out, says nothing about what the caller holds. */

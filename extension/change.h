@@ -63,7 +63,8 @@ typedef struct Change
 	/* the verdict */
 	bool		is_decided;
 	bool		is_repeat;
-	bool		is_stored;		/* in the ledger already */
+	bool		is_stored;		/* in the ledger already, or not to be put there */
+	bool		is_in_ledger;	/* the ledger had its queue_id, with this body or another */
 	bool		is_revived;		/* failed first, and stands since a later change of the batch did */
 	const char *status;
 	const char *outcome;
@@ -73,8 +74,6 @@ typedef struct Change
 	Conflict   *conflict;		/* NULL: none */
 	bool		shows_conflict; /* conflict_data belongs to the answer: something of the change was lost or is open */
 	char	   *stored_answer;	/* from the ledger */
-	char	   *ledger_answer;	/* what the ledger holds for queue_id, also for another body; NULL: nothing */
-	int64		ledger_hash;	/* of that body */
 	const char *error_code;
 	char	   *error_message;
 	char	   *error_hint;
@@ -189,6 +188,7 @@ extern void ledger_write(Push *push);
 extern void verdict_clear(Change *change);
 extern void verdict_success(Change *change, const char *outcome, int64 version);
 extern void verdict_error(Push *push, Change *change, const char *code, const char *message, const char *hint);
+extern bool verdict_has_code(const Change *change, const char *code);
 extern void verdict_not_found(Push *push, Change *change);
 extern void verdict_forbidden(Push *push, Change *change);
 extern void verdict_row(Push *push, Change *change, const Row *row);	/* "data" of the answer */
@@ -240,6 +240,7 @@ typedef struct Side
 	bool		isnull;
 	bool		is_known;		/* of base: the client said what it knew */
 } Side;
+extern const SyncColumnRule *merge_own_rule(const SyncColumn *column);	/* not a member's; NULL: none */
 extern Winner merge_column(Push *push, const SyncTable *table, const SyncColumn *column, const Side *local, const Side *server, const Side *base,
 						   bool local_is_later, Field *result);
 

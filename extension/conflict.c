@@ -18,23 +18,15 @@ PG_FUNCTION_INFO_V1(sync_reads_whole);
 Datum
 sync_reads_whole(PG_FUNCTION_ARGS)
 {
-	List	   *tables;
-	ListCell   *lc;
+	SyncTable  *table;
 	bool		all = false;
+	bool		is_readable;
 
 	SPI_connect();
-	tables = sync_list_tables();
-	foreach(lc, tables)
-	{
-		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
-
-		if (table->id == PG_GETARG_INT32(0) && sync_readable_columns(table, &all) == NULL)
-			all = false;
-		if (table->id == PG_GETARG_INT32(0))
-			break;
-	}
+	table = sync_table_by_id(sync_list_tables(), PG_GETARG_INT32(0));
+	is_readable = table && sync_readable_columns(table, &all);
 	SPI_finish();
-	PG_RETURN_BOOL(all);
+	PG_RETURN_BOOL(is_readable && all);
 }
 
 static char *
@@ -111,20 +103,9 @@ row_json(Push *push, const SyncTable *table, const Row *row)
 
 /* Those who may see the row may see what became of it, if it concerns them; where nobody can say who that is, its author alone. */
 static char *
-audience(const Push *push, const SyncTable *table, const Row *server)
+or_author(const Push *push, char *audience)
 {
-	bool		isnull;
-	Datum		value;
-
-	if (server && server->tuple && table->scope_column && !(table->has_policies && !table->policy_is_scope))
-	{
-		value = heap_getattr(server->tuple, table->scope_column->attnum, server->desc, &isnull);
-		if (!isnull)
-			return psprintf("%s:%s", table->scope, sync_value_text(table->scope_column, value));
-	}
-	if (table->scope_column == NULL && !table->has_policies)
-		return psprintf("table:%d", table->id);
-	return psprintf("user:%s", push->user);
+	return audience ? audience : psprintf("user:%s", push->user);
 }
 
 void
@@ -141,12 +122,12 @@ conflict_record(Push *push, Change *change, const char *kind, const char *outcom
 	conflict->fields = fields ? copy_names(fields) : names_in_data(change);
 	conflict->local_data = container_text(change->data);
 	conflict->server_version = server_version;
-	if (server && server->tuple)
+	conflict->audience = or_author(push, server ? sync_audience(change->table, server->tuple, server->desc) : sync_audience_of(change->table, NULL));
+	if (server)
 	{
 		conflict->server_data = row_json(push, change->table, server);
 		conflict->changed_by = row_user(change->table, server);
 	}
-	conflict->audience = audience(push, change->table, server);
 	change->conflict = conflict;
 	MemoryContextSwitchTo(before);
 }
@@ -155,25 +136,14 @@ conflict_record(Push *push, Change *change, const char *kind, const char *outcom
 void
 conflict_with_deletion(Push *push, Change *change, const char *outcome, const char *rule, const Deletion *deletion)
 {
-	const SyncTable *table = change->table;
 	MemoryContext before;
 
 	conflict_record(push, change, "delete", outcome, rule, NIL, NULL, deletion->version);
 	before = MemoryContextSwitchTo(push->context);
 	if (deletion->changed_by)
 		change->conflict->changed_by = pstrdup(deletion->changed_by);
-	if (deletion->scope && !(table->has_policies && !table->policy_is_scope))
-		change->conflict->audience = psprintf("%s:%s", table->scope, deletion->scope);
+	change->conflict->audience = or_author(push, sync_audience_of(change->table, deletion->scope));
 	MemoryContextSwitchTo(before);
-}
-
-static bool
-is_one_of(const char *code, const char *const *codes)
-{
-	for (; *codes; codes++)
-		if (code && strcmp(code, *codes) == 0)
-			return true;
-	return false;
 }
 
 /*
@@ -183,15 +153,16 @@ is_one_of(const char *code, const char *const *codes)
 void
 conflict_record_errors(Push *push)
 {
-	static const char *const constraints[] = {"unique", "exclusion", "check", "foreign_key", NULL};
 	int			i;
 
 	for (i = 0; i < push->nchanges; i++)
 	{
 		Change	   *change = &push->changes[i];
-		bool		is_version = change->error_code && strcmp(change->error_code, "schema_version") == 0;
+		bool		is_version = verdict_has_code(change, "schema_version");
+		bool		is_constraint = verdict_has_code(change, "unique") || verdict_has_code(change, "exclusion") ||
+			verdict_has_code(change, "check") || verdict_has_code(change, "foreign_key");
 
-		if (change->is_repeat || change->is_stored || change->table == NULL || !(is_version || is_one_of(change->error_code, constraints)))
+		if (change->is_repeat || change->is_stored || change->table == NULL || !(is_version || is_constraint))
 			continue;
 		conflict_record(push, change, is_version ? "version" : "constraint", "open", change->error_code, NIL, NULL, 0);
 		change->shows_conflict = true;

@@ -71,11 +71,10 @@ is_free(const Deciding *d, int column)
 static SyncRule
 rule_of(const SyncTable *table, int column)
 {
-	ListCell   *lc;
+	const SyncColumnRule *rule = merge_own_rule(&table->columns[column]);
 
-	foreach(lc, table->columns[column].rules)
-		if (((SyncColumnRule *) lfirst(lc))->member == NULL)
-			return ((SyncColumnRule *) lfirst(lc))->rule;
+	if (rule)
+		return rule->rule;
 	return table->columns[column].rules ? RULE_OBJECT : table->rule == RULE_MERGE ? RULE_LWW : table->rule;
 }
 
@@ -131,17 +130,25 @@ is_edited(const SyncTable *table, int column)
 	return !table->columns[column].is_generated && column != table->updated_at;
 }
 
+/* Did another device write a column after the version known, but for those left out? */
+static bool
+is_written_since(const Push *push, const SyncTable *table, const SyncWrite *last, int64 known, const Bitmapset *left_out)
+{
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		if (!bms_is_member(i, left_out) && is_edited(table, i) && last[i].version > known && last[i].device != push->device_hash)
+			return true;
+	return false;
+}
+
 /* Did others write columns since that this change leaves alone or could take over without a collision? */
 static bool
 has_foreign_writes(const Deciding *d)
 {
 	int64		known = known_version(d->change, d->row);
-	int			i;
 
-	for (i = 0; known >= 0 && i < d->table->ncolumns; i++)
-		if (!bms_is_member(i, d->collided) && is_edited(d->table, i) && d->last[i].version > known && d->last[i].device != d->push->device_hash)
-			return true;
-	return false;
+	return known >= 0 && is_written_since(d->push, d->table, d->last, known, d->collided);
 }
 
 static const char *
@@ -245,24 +252,15 @@ decide_base_holds(Push *push, const Change *change, const Row *row)
 {
 	const SyncTable *table = change->table;
 	Field	   *base;
-	SyncWrite  *last;
 	SyncWrite	newest;
 	int64		known = known_version(change, row);
 	int			n;
-	int			i;
 
 	sync_clock_newest(table, row->tuple, row->desc, &newest);
 	if (newest.device == push->device_hash)
 		return true;
-	if (known >= 0)
-	{
-		last = sync_clock_columns(table, row->tuple, row->desc);
-		for (i = 0; i < table->ncolumns; i++)
-			if (is_edited(table, i) && last[i].version > known && last[i].device != push->device_hash)
-				break;
-		if (i == table->ncolumns)
-			return true;
-	}
+	if (known >= 0 && !is_written_since(push, table, sync_clock_columns(table, row->tuple, row->desc), known, NULL))
+		return true;
 	if (change->base == NULL)
 		return false;
 	base = value_read_fields(push, table, change->base, &n);

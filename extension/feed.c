@@ -202,18 +202,6 @@ sync_feed_tables(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(answer);
 }
 
-static SyncTable *
-table_by_id(int32 id)
-{
-	ListCell   *lc;
-	List	   *tables = sync_list_tables();
-
-	foreach(lc, tables)
-		if (((SyncListed *) lfirst(lc))->table->id == id)
-			return ((SyncListed *) lfirst(lc))->table;
-	return NULL;
-}
-
 /* One row by its key, read as the table's owner: the feed sees everything, and routes by scope. */
 static bool
 fetch_row(const SyncTable *table, const char *entity_id, Oid owner)
@@ -270,7 +258,7 @@ sync_feed_rows(PG_FUNCTION_ARGS)
 	SPI_connect();
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '[');
-	table = table_by_id(PG_GETARG_INT32(0));
+	table = sync_table_by_id(sync_list_tables(), PG_GETARG_INT32(0));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &n);
 	for (i = 0; table && i < n; i++)
 	{

@@ -35,8 +35,6 @@ static void
 use_first_answer(Push *push, Change *change, int64 body_hash, char *answer, int32 table_id, char *entity_id)
 {
 	change->is_stored = true;
-	change->ledger_answer = answer;
-	change->ledger_hash = body_hash;
 	if (body_hash != change->body_hash)
 	{
 		refuse_other_body(push, change);
@@ -118,6 +116,7 @@ stored_text(Datum *values, bool *nulls)
 static void
 use_entry(Push *push, Change *change, TupleTableSlot *slot)
 {
+	change->is_in_ledger = true;
 	slot_getallattrs(slot);
 	use_first_answer(push, change, DatumGetInt64(slot->tts_values[LEDGER_BODY - 1]), stored_text(slot->tts_values, slot->tts_isnull),
 					 slot->tts_isnull[LEDGER_TABLE - 1] ? 0 : DatumGetInt32(slot->tts_values[LEDGER_TABLE - 1]),
@@ -186,16 +185,14 @@ ledger_set_repeats_aside(Push *push)
 	{
 		Change	   *change = &push->changes[i];
 		TextEntry  *entry;
-		Change	   *first;
 
-		if (change->queue_id == NULL || change->is_stored)
+		if (change->queue_id == NULL || change->is_in_ledger)
 			continue;
 		entry = hash_search(push->by_queue, change->queue_id, HASH_FIND, NULL);
 		if (entry->index == i)
 			continue;
 		/* Another body is known for a failure now: an atomic batch must hear of it in time. */
-		first = &push->changes[entry->index];
-		if (change->body_hash != (first->ledger_answer ? first->ledger_hash : first->body_hash))
+		if (change->body_hash != push->changes[entry->index].body_hash)
 			refuse_other_body(push, change);
 		else
 			verdict_success(change, "noop", 0);
@@ -214,16 +211,12 @@ ledger_answer_repeats(Push *push)
 		Change	   *first;
 		StringInfoData answer;
 
-		if (entry == NULL || entry->index == i || change->ledger_answer)
+		if (entry == NULL || entry->index == i || change->is_in_ledger)
 			continue;
 		first = &push->changes[entry->index];
 		initStringInfo(&answer);
-		/* the first may have stood for another body than the ledger's, which this one repeats */
-		if (first->ledger_answer)
-			appendStringInfoString(&answer, first->ledger_answer);
-		else
-			verdict_put_stored(&answer, first);
-		use_first_answer(push, change, first->ledger_answer ? first->ledger_hash : first->body_hash, answer.data, 0, NULL);
+		verdict_put_stored(&answer, first);
+		use_first_answer(push, change, first->body_hash, answer.data, 0, NULL);
 		change->data_now = change->is_repeat ? first->data_now : NULL;
 	}
 }

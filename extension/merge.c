@@ -108,8 +108,8 @@ merge_json(Push *push, const SyncTable *table, const SyncColumn *column, const S
 	return WINNER_BOTH;
 }
 
-static const SyncColumnRule *
-own_rule(const SyncColumn *column)
+const SyncColumnRule *
+merge_own_rule(const SyncColumn *column)
 {
 	ListCell   *lc;
 
@@ -123,7 +123,7 @@ Winner
 merge_column(Push *push, const SyncTable *table, const SyncColumn *column, const Side *local, const Side *server, const Side *base,
 			 bool local_is_later, Field *result)
 {
-	const SyncColumnRule *rule = own_rule(column);
+	const SyncColumnRule *rule = merge_own_rule(column);
 	SyncRule	how = rule ? rule->rule : column->rules ? RULE_OBJECT : RULE_LWW;
 
 	switch (how)

@@ -121,12 +121,6 @@ apply_range(Push *push, const bool *was_decided, int from, int to)
 	apply_range(push, was_decided, failed_at + 1, to);
 }
 
-static bool
-has_code(const Change *change, const char *code)
-{
-	return change->error_code && strcmp(change->error_code, code) == 0;
-}
-
 /*
  * Can what came later in the batch have helped? A parent can come after its child, and a value be given up after it was taken: the
  * client's own copy has both. An update or deletion of a row that was not there yet stays refused, but for one that an earlier change of the
@@ -140,9 +134,9 @@ may_stand_now(const Push *push, int index)
 	int			i;
 
 	for (i = 0; i < (int) lengthof(waiting); i++)
-		if (has_code(change, waiting[i]))
+		if (verdict_has_code(change, waiting[i]))
 			return true;
-	for (i = 0; has_code(change, "not_found") && i < index; i++)
+	for (i = 0; verdict_has_code(change, "not_found") && i < index; i++)
 	{
 		const Change *earlier = &push->changes[i];
 

@@ -167,3 +167,14 @@ sync_read_scope(int32 scope_id, char **name, char **members)
 	if (*name == NULL)
 		elog(ERROR, "scope %d does not exist", scope_id);
 }
+
+SyncTable *
+sync_table_by_id(const List *tables, int32 id)
+{
+	ListCell   *lc;
+
+	foreach(lc, tables)
+		if (((SyncListed *) lfirst(lc))->table->id == id)
+			return ((SyncListed *) lfirst(lc))->table;
+	return NULL;
+}

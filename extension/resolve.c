@@ -116,7 +116,6 @@ read_conflict(Resolving *r)
 	SyncRole	saved;
 	HeapTuple	row;
 	TupleDesc	desc;
-	ListCell   *lc;
 
 	if (!is_uuid(r->id) || !may_see_conflict(r))
 		raise_unknown();
@@ -139,9 +138,7 @@ read_conflict(Resolving *r)
 	r->resolved_by = SPI_getvalue(row, desc, 11);
 	if (r->resolved)
 		r->entity_id = SPI_getvalue(row, desc, 12);
-	foreach(lc, r->push.tables)
-		if (((SyncListed *) lfirst(lc))->table->id == atoi(SPI_getvalue(row, desc, 1)))
-			r->table = ((SyncListed *) lfirst(lc))->table;
+	r->table = sync_table_by_id(r->push.tables, atoi(SPI_getvalue(row, desc, 1)));
 	if (r->table == NULL)
 		ereport(ERROR, (errcode(SYNC_ERR_WRONG_STATE), errmsg("the table of this conflict is not synced any more")));
 }

@@ -174,6 +174,7 @@ typedef struct SyncListed
 	SyncTable  *table;
 	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
 } SyncListed;
+extern SyncTable *sync_table_by_id(const List *tables, int32 id);	/* of such a list; NULL: not synced */
 extern List *sync_list_tables(void);	/* of SyncListed, by priority and id */
 extern List *sync_list_broken(void);	/* those left out of it */
 
@@ -380,6 +381,7 @@ extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *ta
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
 
 /* audience.c */
+extern char *sync_audience_of(const SyncTable *table, const char *scope_value);	/* of a row with that value; NULL for none */
 extern char *sync_audience(const SyncTable *table, HeapTuple tuple, TupleDesc desc);	/* of what is told about a row; NULL: nobody by sync */
 extern bool sync_role_sees(const SyncTable *table, const char *entity_id, bool read_only);	/* read_only false: own writes count as well */
 

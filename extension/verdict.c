@@ -49,6 +49,12 @@ verdict_error(Push *push, Change *change, const char *code, const char *message,
 	change->shows_conflict = false;
 }
 
+bool
+verdict_has_code(const Change *change, const char *code)
+{
+	return change->error_code && strcmp(change->error_code, code) == 0;
+}
+
 /* One wording for absent, hidden, foreign and forbidden keys: the answer must not tell which. */
 void
 verdict_not_found(Push *push, Change *change)

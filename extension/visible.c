@@ -28,17 +28,6 @@ get_object(const JsonbContainer *array, uint32 i, const char *what)
 	return v->val.binary.data;
 }
 
-static SyncTable *
-table_by_id(List *tables, int32 id)
-{
-	ListCell   *lc;
-
-	foreach(lc, tables)
-		if (((SyncListed *) lfirst(lc))->table->id == id)
-			return ((SyncListed *) lfirst(lc))->table;
-	return NULL;
-}
-
 /* One key: the living row with it that the current role may see, and its stamp. */
 static struct _SPI_plan *
 key_plan(const SyncTable *table, const SyncParams *params)
@@ -84,7 +73,7 @@ put_key(StringInfo out, const SyncTable *table, const char *entity_id, const cha
 static void
 put_table_keys(StringInfo out, List *tables, JsonbContainer *asked)
 {
-	SyncTable  *table = table_by_id(tables, (int32) sync_json_int(asked, "id", 0, 0, PG_INT32_MAX));
+	SyncTable  *table = sync_table_by_id(tables, (int32) sync_json_int(asked, "id", 0, 0, PG_INT32_MAX));
 	JsonbContainer *keys = sync_json_array(asked, "keys", true);
 	const char *separator = "";
 	bool		all;

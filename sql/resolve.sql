@@ -99,6 +99,24 @@ SET request.jwt.claims = '{"sub":"ada"}';
 SELECT count(*) FROM sync.conflict;
 RESET ROLE;
 
+-- also where a scope's name could be taken for another kind of audience
+CREATE TABLE resolve_own (id int PRIMARY KEY, who text, body text);
+SELECT sync.create_scope('user', 'SELECT sync.user_id()');
+SELECT sync.enable('resolve_own', scope => 'user', scope_column => 'who');
+INSERT INTO resolve_own VALUES (1, 'dora', 'a'), (2, 'dora', 'a');
+GRANT SELECT, UPDATE, DELETE ON resolve_own TO resolve_app;
+SET ROLE resolve_app;
+SELECT * FROM resolve_push('dora', '[{"operation":"update","entity_type":"resolve_own","entity_id":"1","data":{"body":"late"},"timestamp":"2020-01-01"},
+    {"operation":"delete","entity_type":"resolve_own","entity_id":"2"}]');
+SET request.jwt.claims = '{"sub":"dora"}';
+SELECT * FROM json_array_elements(sync.push('{"device_id":"another","changes":[{"operation":"update","entity_type":"resolve_own","entity_id":"2","data":{"body":"late"},"timestamp":"2020-01-01"}]}') -> 'processed') v
+WHERE v ->> 'outcome' <> 'superseded';
+SELECT kind, entity_id, rule FROM sync.conflicts(false) ORDER BY entity_id;
+RESET ROLE;
+SELECT DISTINCT audience FROM sync.conflict WHERE entity_type = 'resolve_own';
+SELECT sync.disable('resolve_own'), sync.drop_scope('user');
+DROP TABLE resolve_own;
+
 -- Manual: nothing is decided until somebody does; merged_data overrides column by column
 CREATE TABLE plan (id uuid PRIMARY KEY, title text NOT NULL, day date, seats int CHECK (seats < 100), slug text UNIQUE);
 SELECT sync.enable('plan', rule => 'manual');

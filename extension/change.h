@@ -9,6 +9,7 @@
 #include "sync.h"
 
 #include "executor/spi.h"
+#include "nodes/parsenodes.h"
 #include "utils/hsearch.h"
 #include "utils/uuid.h"
 #include "utils/resowner.h"
@@ -169,6 +170,7 @@ extern bool row_in_held_scope(Push *push, const SyncTable *table, const Row *row
 extern bool row_is_marked(const SyncTable *table, const Row *row);
 extern int64 row_version(const SyncTable *table, const Row *row);
 extern const Bitmapset *row_readable(Push *push, const SyncTable *table, bool *all);	/* NULL: the caller may not read the table */
+extern Bitmapset *row_writable(const SyncTable *table, AclMode mode);
 extern char *row_read_again(Push *push, SyncTable *table, const char *entity_id);	/* row as JSON under today's rights, or NULL */
 extern Deletion row_seen_deletion(Push *push, const Change *change);
 

@@ -229,29 +229,18 @@ column_by_name(const SyncTable *table, const JsonbValue *name)
 	return -1;
 }
 
-static bool
-may_write(const SyncTable *table, int column, AclMode mode)
-{
-	return pg_class_aclcheck(table->relid, GetUserId(), mode) == ACLCHECK_OK ||
-		pg_attribute_aclcheck(table->relid, table->columns[column].attnum, GetUserId(), mode) == ACLCHECK_OK;
-}
-
 /* What was found of the last table looked at: a batch mostly stays with one. */
 static bool
-may_write_cached(Push *push, const SyncTable *table, int column, AclMode mode)
+may_write(Push *push, const SyncTable *table, int column, AclMode mode)
 {
 	Rights	   *rights = &push->rights[mode == ACL_INSERT ? 0 : 1];
-	int			i;
 
 	if (rights->table != table)
 	{
 		MemoryContext before = MemoryContextSwitchTo(push->context);
 
 		rights->table = table;
-		rights->columns = NULL;
-		for (i = 0; i < table->ncolumns; i++)
-			if (may_write(table, i, mode))
-				rights->columns = bms_add_member(rights->columns, i);
+		rights->columns = row_writable(table, mode);
 		MemoryContextSwitchTo(before);
 	}
 	return bms_is_member(column, rights->columns);
@@ -284,7 +273,7 @@ change_check_data(Push *push, Change *change)
 			verdict_error(push, change, "server_column", psprintf("column \"%s\" is kept by the server", text),
 						  "Use operation delete.");
 		else if (!table->columns[column].is_generated && column != table->updated_at && column != table->deleted_at &&
-				 !may_write_cached(push, table, column, mode))
+				 !may_write(push, table, column, mode))
 			verdict_error(push, change, "forbidden", psprintf("column \"%s\" may not be written", text), NULL);
 	}
 }

@@ -8,6 +8,8 @@
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/rls.h"
 
@@ -178,6 +180,20 @@ row_readable(Push *push, const SyncTable *table, bool *all)
 	}
 	*all = rights->all;
 	return rights->columns;
+}
+
+/* Columns, by index, that the role in force may insert or update. */
+Bitmapset *
+row_writable(const SyncTable *table, AclMode mode)
+{
+	Bitmapset  *columns = NULL;
+	bool		all = pg_class_aclcheck(table->relid, GetUserId(), mode) == ACLCHECK_OK;
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+		if (all || pg_attribute_aclcheck(table->relid, table->columns[i].attnum, GetUserId(), mode) == ACLCHECK_OK)
+			columns = bms_add_member(columns, i);
+	return columns;
 }
 
 char *

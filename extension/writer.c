@@ -91,19 +91,6 @@ is_fit(const SyncTable *table, Relation relation)
 		check_enable_rls(table->relid, InvalidOid, true) != RLS_ENABLED;
 }
 
-static Bitmapset *
-writable_columns(const SyncTable *table, AclMode mode)
-{
-	Bitmapset  *columns = NULL;
-	bool		all = pg_class_aclcheck(table->relid, GetUserId(), mode) == ACLCHECK_OK;
-	int			i;
-
-	for (i = 0; i < table->ncolumns; i++)
-		if (all || pg_attribute_aclcheck(table->relid, table->columns[i].attnum, GetUserId(), mode) == ACLCHECK_OK)
-			columns = bms_add_member(columns, i);
-	return columns;
-}
-
 /* ---- opening and closing ---- */
 
 static void
@@ -137,8 +124,8 @@ set_up(Writer *writer)
 	writer->found = table_slot_create(writer->relation, &writer->estate->es_tupleTable);
 	writer->changed = table_slot_create(writer->relation, &writer->estate->es_tupleTable);
 	writer->defaults = palloc0(sizeof(ExprState *) * (writer->table->natts + 1));
-	writer->may_insert = writable_columns(writer->table, ACL_INSERT);
-	writer->may_update = writable_columns(writer->table, ACL_UPDATE);
+	writer->may_insert = row_writable(writer->table, ACL_INSERT);
+	writer->may_update = row_writable(writer->table, ACL_UPDATE);
 	AfterTriggerBeginQuery();
 }
 

@@ -16,9 +16,12 @@
 PG_FUNCTION_INFO_V1(sync_topic_shape);
 PG_FUNCTION_INFO_V1(sync_topic_validate);
 PG_FUNCTION_INFO_V1(sync_topic_rights);
+PG_FUNCTION_INFO_V1(sync_broadcast);
+PG_FUNCTION_INFO_V1(sync_relay);
 
 #define TOPIC_LIMIT 240			/* bytes: `realtime:` comes before it, and frames count lengths in one byte */
 #define VARIABLES_MAX 16
+#define EVENT_LIMIT 255
 
 /* One part of a pattern or topic between colons. */
 typedef struct Segment
@@ -464,4 +467,56 @@ sync_topic_rights(PG_FUNCTION_ARGS)
 	answer = cstring_to_text_with_len(out.data, out.len);
 	SPI_finish();
 	PG_RETURN_TEXT_P(answer);
+}
+
+static char *
+need_text(FunctionCallInfo fcinfo, int argument, const char *name, int limit)
+{
+	char	   *given = PG_ARGISNULL(argument) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(argument));
+
+	if (given[0] == '\0' || strlen(given) > limit)
+		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("the %s of a broadcast has 1 to %d bytes", name, limit)));
+	return given;
+}
+
+/* The message is part of the transaction's WAL: those who joined get it if and when the transaction commits. */
+Datum
+sync_broadcast(PG_FUNCTION_ARGS)
+{
+	char	   *topic = need_text(fcinfo, 0, "topic", TOPIC_LIMIT);
+	char	   *event = need_text(fcinfo, 1, "event", EVENT_LIMIT);
+	bool		is_private = PG_ARGISNULL(3) || PG_GETARG_BOOL(3);
+	StringInfoData message;
+	Jsonb	   *payload;
+	char	   *content = "{}";
+
+	if (!PG_ARGISNULL(2))
+	{
+		payload = PG_GETARG_JSONB_P(2);
+		content = JsonbToCString(NULL, &payload->root, VARSIZE(payload));
+	}
+	if (strlen(content) > SYNC_BROADCAST_LIMIT)
+		ereport(ERROR,
+				(errcode(SYNC_ERR_TOO_LARGE),
+				 errmsg("the payload of a broadcast has at most %d bytes, this one has %zu", SYNC_BROADCAST_LIMIT, strlen(content)),
+				 errhint("Send a key, and let clients fetch the row.")));
+	initStringInfo(&message);
+	appendStringInfo(&message, "{\"t\":\"broadcast\",\"private\":%s,\"topic\":", is_private ? "true" : "false");
+	sync_render_string(&message, topic, strlen(topic));
+	sync_render_member(&message, "event", event);
+	appendStringInfo(&message, ",\"payload\":%s}", content);
+	sync_message(message.data, true);
+	PG_RETURN_VOID();
+}
+
+/* From one streamer to the others: at once, whatever becomes of the transaction. */
+Datum
+sync_relay(PG_FUNCTION_ARGS)
+{
+	char	   *relayed = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	if (strlen(relayed) > SYNC_RELAY_LIMIT)
+		ereport(ERROR, (errcode(SYNC_ERR_TOO_LARGE), errmsg("a relayed message has at most %d bytes", SYNC_RELAY_LIMIT)));
+	sync_message(psprintf("{\"t\":\"relay\",\"relay\":%s}", relayed), false);
+	PG_RETURN_VOID();
 }

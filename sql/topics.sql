@@ -73,6 +73,19 @@ SET ROLE topic_app;
 SELECT rights('ada', 'journey:7:all'), rights('ada', 'journey:7:ada');
 RESET ROLE;
 SELECT sync.drop_topic(pattern) FROM sync.topics();
+
+-- Messages: what may be sent, and by whom
+SELECT sync.broadcast('', 'x', '{}');
+SELECT sync.broadcast(repeat('x', 241), 'x', '{}');
+SELECT sync.broadcast('lobby', repeat('x', 256), '{}');
+SELECT sync.broadcast('lobby', NULL, '{}');
+SELECT sync.broadcast('lobby', 'x', jsonb_build_object('a', repeat('x', 65530)));
+SELECT sync.broadcast('lobby', 'x', NULL), sync.broadcast('lobby', 'x', jsonb_build_object('a', repeat('x', 65527)), false);
+SELECT sync.relay(to_json(repeat('x', 524288)));
+SET ROLE topic_app;
+SELECT sync.broadcast('lobby', 'x', '{}');
+SELECT sync.relay('{}');
+RESET ROLE;
 DROP FUNCTION rights;
 DROP TABLE topic_member;
 DROP ROLE topic_app, topic_owner;

@@ -89,4 +89,14 @@ COMMENT ON FUNCTION sync.topic_rights(text) IS
 'What the caller may do in a topic (without realtime: before it): {"pattern": the one that counts, or null, "actions": [some of "broadcast", "join", "presence"]}. A condition that cannot read a segment as the type it needs does not hold.
 Error: SY400 for a name that is empty or over 240 bytes.';
 
+CREATE FUNCTION sync.broadcast(topic text, event text, payload jsonb, private boolean DEFAULT true) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_broadcast';
+COMMENT ON FUNCTION sync.broadcast(text, text, jsonb, boolean) IS
+'Sends a message to everybody who has joined a topic (without realtime: before it) when the transaction commits, in the order of commits; nothing when it rolls back. It is not kept. private false: to those who joined the public topic of this name.
+It asks nobody''s rights: it is for owners and for those they grant it to, such as a trigger function that is SECURITY DEFINER. payload: at most 64 KiB of text; NULL is {}. Errors: SY400 for a topic that is empty or over 240 bytes, an event over 255; SY413.';
+
+CREATE FUNCTION sync.relay(message json) RETURNS void
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_relay';
+COMMENT ON FUNCTION sync.relay(json) IS 'For the streamer, as sync_upkeep: tells the other streamers of this database, at once and whatever becomes of the transaction. At most 512 KiB.';
+
 SELECT pg_catalog.pg_extension_config_dump('sync.topic', '');

@@ -160,15 +160,35 @@ put_watch(StringInfo out)
 		appendStringInfo(out, "%s%s", i ? "," : "", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 }
 
+/* A column of sync.instance, within SPI. */
 static char *
-incarnation_text(void)
+instance_text(const char *column, const char *otherwise)
 {
 	SyncRole	saved;
 
 	sync_become_extension(&saved);
-	SPI_execute("SELECT incarnation FROM sync.instance", true, 1);
+	SPI_execute(psprintf("SELECT %s FROM sync.instance", column), true, 1);
 	sync_become_back(&saved);
-	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : pstrdup("0");
+	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : pstrdup(otherwise);
+}
+
+/*
+ * Writes a message of our own to the WAL: a JSON object behind the key that tells it from what anybody may write with this prefix. One that is not
+ * transactional is flushed, so that the streamers read it at once.
+ */
+void
+sync_message(const char *json, bool transactional)
+{
+	StringInfoData message;
+	XLogRecPtr	end;
+
+	initStringInfo(&message);
+	SPI_connect();
+	appendStringInfo(&message, "%s:%s", instance_text("message_key", ""), json);
+	SPI_finish();
+	end = LogLogicalMessage("sync", message.data, message.len, transactional);
+	if (!transactional)
+		XLogFlush(end);
 }
 
 Datum
@@ -182,10 +202,10 @@ sync_feed_tables(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	initStringInfo(&out);
-	appendStringInfo(&out, "{\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\","
+	appendStringInfo(&out, "{\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
 					 "\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
 					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"watch\":[",
-					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), incarnation_text());
+					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), instance_text("incarnation", "0"), instance_text("message_key", ""));
 	put_watch(&out);
 	appendStringInfoString(&out, "],\"tables\":[");
 	tables = sync_list_tables();

@@ -148,6 +148,7 @@ typedef struct SyncRole
 } SyncRole;
 extern void sync_become(SyncRole *saved, Oid role);
 extern void sync_become_extension(SyncRole *saved);
+extern void sync_message(const char *json, bool transactional);	/* to the streamers, by the WAL; in feed.c */
 extern void sync_become_back(const SyncRole *saved);
 
 /* table.c: the registry, cached per backend */

@@ -289,5 +289,6 @@ change_free(struct change *c)
 	free(c->entity_id);
 	free(c->scope);
 	free(c->json);
+	free(c->old_values);
 	*c = (struct change) {0};
 }

@@ -27,6 +27,7 @@ struct record
 	struct json_value identity;	/* likewise the old key, of update and delete */
 	bool	is_ours;			/* message with prefix "sync" whose content is one decimal number (anyone may write messages) */
 	int64_t nonce;				/* its content */
+	char   *content;			/* owned: any other content of a message with this prefix, else NULL; it belongs to a transaction if xid is not 0 */
 };
 
 /* Wants the options format-version=2, include-lsn and include-xids. false: not such a line (nothing to free then). */
@@ -46,6 +47,7 @@ struct change
 	bool	scope_is_null;		/* a scoped table's row with NULL scope: concerns nobody */
 	uint64_t xid;				/* sync_xid of the row or tombstone */
 	bool	needs_reread;		/* json is NULL: fetch it by sync.feed_rows */
+	char   *old_values;			/* owned; JSON object that a tombstone keeps for judging policies; else NULL */
 	char   *json;				/* owned; the change object; NULL if CHANGE_MARKED */
 	size_t	json_len;
 };

@@ -85,3 +85,10 @@ decoder_take(struct decoder *d, const struct record *r, const struct sync_tables
 	}
 	return NULL;
 }
+
+void
+decoder_take_message(struct decoder *d, const char *json)
+{
+	if (d->building != NULL)
+		transaction_add_message(d->building, json);
+}

@@ -21,4 +21,6 @@ void	decoder_clear(struct decoder *d);
  * newest: a snapshot not much older than the record, to widen its transaction id. */
 struct transaction *decoder_take(struct decoder *d, const struct record *r, const struct sync_tables *tables, const struct snapshot *newest);
 
+void	decoder_take_message(struct decoder *d, const char *json);		/* one of our own, of the transaction under way */
+
 #endif

@@ -15,6 +15,7 @@
 
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
 #define RETRY_MS 200
+#define MESSAGE_VALUES_MAX 100000
 
 enum feed_state
 {
@@ -72,12 +73,24 @@ ask_tables(struct feed *f)
 }
 
 static void
+tell_message(struct feed *f, const char *text)
+{
+	struct json *doc = json_parse(text, strlen(text), MESSAGE_VALUES_MAX);
+
+	if (doc != NULL && json_type(json_root(doc)) == JSON_OBJECT)
+		f->calls.message(f->owner, json_root(doc));
+	json_free(doc);
+}
+
+static void
 arrivals_done(void *owner, struct transaction *t)
 {
 	struct feed *f = owner;
 
 	ring_append(&f->ring, t);
 	f->calls.released(f->owner, t);
+	for (size_t i = 0; i < t->message_count; i++)
+		tell_message(f, t->messages[i]);
 }
 
 static void
@@ -357,10 +370,35 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
-	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0)
+	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0 && t->message_count == 0)
 		transaction_release(t);
 	else
 		arrivals_add(f->arrivals, t);
+}
+
+/* Anybody may write WAL messages: ours begin with a key that only the extension and its streamers know. */
+static const char *
+message_of(const struct feed *f, const struct record *r)
+{
+	const char *key = f->tables->message_key;
+	size_t	len = strlen(key);
+
+	if (r->content == NULL || len == 0 || strncmp(r->content, key, len) != 0 || r->content[len] != ':')
+		return NULL;
+	return r->content + len + 1;
+}
+
+static void
+take_message(struct feed *f, const struct record *r)
+{
+	const char *message = message_of(f, r);
+
+	if (r->is_ours)
+		arrivals_add_checkpoint(f->arrivals, r->nonce, r->lsn);
+	else if (message != NULL && r->xid != 0)
+		decoder_take_message(&f->decoder, message);
+	else if (message != NULL)
+		tell_message(f, message);
 }
 
 static void
@@ -370,8 +408,7 @@ take_record(struct feed *f, const struct record *r)
 
 	if (r->action == RECORD_MESSAGE)
 	{
-		if (r->is_ours)
-			arrivals_add_checkpoint(f->arrivals, r->nonce, r->lsn);
+		take_message(f, r);
 		return;
 	}
 	t = decoder_take(&f->decoder, r, f->tables, &f->newest);

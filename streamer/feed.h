@@ -28,6 +28,7 @@ struct feed_calls
 	void	(*ready)(void *owner);						/* sessions may go live */
 	void	(*down)(void *owner, const char *reason);	/* and now they may not */
 	void	(*resync)(void *owner, const char *reason);	/* something was missed: whoever is live must pull */
+	void	(*message)(void *owner, struct json_value message);	/* one of our own WAL messages: a transaction's after its release, others at once */
 };
 
 struct feed *feed_new(size_t ring_size, const struct feed_calls *calls, void *owner);

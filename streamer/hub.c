@@ -192,7 +192,7 @@ deliver(struct hub *h, struct session *s)
 	if (sub->is_nudged)
 		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
 	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
-		session_send_live(s, batches_frame(&h->batches, s->topic, session_live_cursor(s), sub->batch, sub->batch_count, sub->batch_hash), true);
+		session_deliver(s, &h->batches, sub->batch, sub->batch_count, sub->batch_hash);
 	sub->batch_count = 0;
 	sub->is_nudged = false;
 }

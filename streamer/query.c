@@ -103,6 +103,8 @@ read_answer(enum request_kind kind, PGresult *const *results, int count)
 	a.len = (size_t) PQgetlength(call, 0, column);
 	if (kind == REQUEST_CATCH_UP)
 		a.state = PQgetvalue(call, 0, 0);
+	if (kind == REQUEST_STATE)
+		a.snapshot = PQgetvalue(call, 0, 1);
 	return a;
 }
 
@@ -147,6 +149,9 @@ run(struct worker *w)
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",
+		[REQUEST_STATE] = "SELECT sync.session_state($1::jsonb)::text, pg_catalog.pg_current_snapshot()::text",
+		[REQUEST_TOPIC] = "SELECT sync.topic_rights($1::jsonb)::text",
+		[REQUEST_VISIBLE] = "SELECT sync.visible_keys($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;
 	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE;

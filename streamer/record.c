@@ -1,5 +1,6 @@
 /* record.c - reads one line of wal2json format 2, in one walk over its members. */
 /* SPDX-License-Identifier: PostgreSQL */
+#include <stdlib.h>
 #include <string.h>
 
 #include "change.h"
@@ -74,8 +75,11 @@ read_xid(struct record *r, struct json_value v)
 static void
 read_message(struct record *r, const struct members *m)
 {
-	r->is_ours = json_equals(m->prefix, "sync") && json_type(m->content) == JSON_STRING &&
-		text_int64(m->content.raw + 1, m->content.len - 2, &r->nonce);
+	if (!json_equals(m->prefix, "sync") || json_type(m->content) != JSON_STRING)
+		return;
+	r->is_ours = text_int64(m->content.raw + 1, m->content.len - 2, &r->nonce);
+	if (!r->is_ours)
+		r->content = json_strdup(m->content);
 }
 
 static bool
@@ -117,6 +121,8 @@ record_free(struct record *r)
 {
 	json_free(r->doc);
 	r->doc = NULL;
+	free(r->content);
+	r->content = NULL;
 	r->columns = absent;
 	r->identity = absent;
 }

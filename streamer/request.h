@@ -17,6 +17,9 @@ enum request_kind
 	REQUEST_PUSH,		/* sync.push */
 	REQUEST_DIGEST,		/* sync.digest */
 	REQUEST_RESOLVE,	/* sync.resolve_conflict */
+	REQUEST_STATE,		/* sync.session_state alone, with its snapshot */
+	REQUEST_TOPIC,		/* sync.topic_rights */
+	REQUEST_VISIBLE,	/* sync.visible_keys; role "none": as the pool's own user, who takes on each role it names */
 };
 
 /* Borrowed texts: the pool copies what it keeps. */
@@ -42,6 +45,7 @@ struct answer
 	const char *json;		/* NULL unless OK */
 	size_t	len;
 	const char *state;		/* of session_state; NULL unless REQUEST_CATCH_UP */
+	const char *snapshot;	/* that json was read in; NULL unless REQUEST_STATE */
 	const char *sqlstate;	/* refused only */
 	const char *text;
 	const char *hint;		/* NULL: none */

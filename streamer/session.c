@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "batch.h"
 #include "chance.h"
 #include "log.h"
 #include "memory.h"
@@ -474,4 +475,10 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 	if (has_changes)
 		s->sent_ms = s->now_ms;
 	s->calls.put(s->connection, (struct outbox_entry){.frame = f, .cursor = cursor_retain(cursor), .session = s->id, .is_live = true});
+}
+
+void
+session_deliver(struct session *s, struct batches *b, const struct stream_change *const *changes, size_t count, uint64_t hash)
+{
+	session_send_live(s, batches_frame(b, s->topic, session_live_cursor(s), changes, count, hash), true);
 }

@@ -24,6 +24,13 @@ enum session_state
 	SESSION_CLOSING,			/* gone for its client; freed at the end of the turn */
 };
 
+enum session_kind
+{
+	SESSION_SYNC,				/* a sync: topic: pulls, then batches of changes with a cursor */
+	SESSION_REALTIME,			/* a realtime: topic, as Supabase's client knows them */
+};
+
+struct batches;
 struct route;
 
 /* What the hub keeps for a session; only hub.c touches it. */
@@ -65,6 +72,7 @@ struct session_calls
 struct session
 {
 	uint64_t id;				/* never used twice */
+	enum session_kind kind;
 	enum session_state state;
 	struct session_calls calls;
 	void   *connection;
@@ -109,6 +117,9 @@ void	session_resync(struct session *s, const char *reason, int64_t now_ms, int64
 void	session_lose_feed(struct session *s, int64_t now_ms);	/* pulls now and then until session_feed_ready */
 void	session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms);
 void	session_tick(struct session *s, int64_t now_ms, int64_t unix_now);
+
+/* Changes of whole transactions, in commit order, for a live session; hash is that of the list, see batches_frame. */
+void	session_deliver(struct session *s, struct batches *b, const struct stream_change *const *changes, size_t count, uint64_t hash);
 
 /* A batch of the stream. The frame is shared by sessions of one topic. */
 struct cursor *session_live_cursor(const struct session *s);		/* borrowed: what a batch now would carry */

@@ -250,6 +250,16 @@ resync_all(void *owner, const char *reason)
 }
 
 static void
+take_message(void *owner, struct json_value message)
+{
+	char	kind[32];
+
+	(void) owner;
+	if (json_string(json_member(message, "t"), kind, sizeof(kind)))
+		log_event(LOG_LEVEL_DEBUG, "message", "kind=%s", kind);
+}
+
+static void
 submit(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id)
 {
 	struct streamer *s = owner;
@@ -324,7 +334,7 @@ set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all};
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close};
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
 

@@ -42,6 +42,7 @@ struct sync_tables
 {
 	char   *system_id;
 	char   *incarnation;
+	char   *message_key;	/* what our own WAL messages begin with */
 	uint32_t timeline;
 	int		count;
 	struct sync_table *tables;	/* ascending by id */
@@ -49,7 +50,7 @@ struct sync_tables
 };
 
 /* The answer of sync.feed_tables():
- * {"system_id","timeline","incarnation","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
+ * {"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
  *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind"},...]},...]}
  * The WAL names the partition that a row is in: it is found as the table.

@@ -8,7 +8,7 @@ static const struct json_value absent = {NULL, -1, "", 0};
 /* The columns of the tombstone table that matter here. */
 struct grave
 {
-	struct json_value table_id, entity_id, scope_value, reason;
+	struct json_value table_id, entity_id, scope_value, reason, old_values;
 	struct stamp stamp;
 };
 
@@ -21,6 +21,7 @@ read_grave(struct grave *g, const struct record *r)
 		struct json_value *value;
 	}		known[] = {
 		{"table_id", &g->table_id}, {"entity_id", &g->entity_id}, {"scope_value", &g->scope_value}, {"reason", &g->reason},
+		{"old_values", &g->old_values},
 		{"version", &g->stamp.version}, {"sync_xid", &g->stamp.xid}, {"at", &g->stamp.at}, {"changed_by", &g->stamp.by},
 	};
 
@@ -72,6 +73,7 @@ change_from_tombstone(struct change *c, const struct record *r, const struct syn
 	if (c->table == NULL || !change_has_stamp(&g.stamp, &c->xid) || json_type(g.reason) != JSON_STRING)
 		return false;
 	c->entity_id = json_strdup(g.entity_id);
+	c->old_values = json_strdup(g.old_values);
 	if (c->entity_id != NULL && change_set_scope(c, g.scope_value) && render_grave(c, &g))
 		return true;
 	change_free(c);

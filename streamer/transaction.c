@@ -8,6 +8,7 @@
 #include "map.h"
 #include "memory.h"
 
+#define SMALL_PIECES 96		/* what malloc adds to the pieces of one change */
 #define CHAIN_MAX 64		/* changes of one row that are compared; beyond, order alone gives the right end */
 
 struct drafted
@@ -47,6 +48,14 @@ transaction_retain(struct transaction *t)
 	return t;
 }
 
+void
+transaction_add_message(struct transaction *t, const char *json)
+{
+	t->messages = memory_grow(t->messages, t->message_count + 1, sizeof(*t->messages));
+	t->messages[t->message_count++] = memory_string(json);
+	t->bytes += strlen(json) + sizeof(*t->messages);
+}
+
 static void
 free_draft(struct transaction *t)
 {
@@ -70,8 +79,13 @@ transaction_release(struct transaction *t)
 	{
 		free(t->changes[i].route);
 		free(t->changes[i].json);
+		free(t->changes[i].entity_id);
+		free(t->changes[i].old_values);
 	}
 	free(t->changes);
+	for (size_t i = 0; i < t->message_count; i++)
+		free(t->messages[i]);
+	free(t->messages);
 	free(t);
 }
 
@@ -226,7 +240,13 @@ seal_change(struct transaction *t, struct change *c)
 	s->json = c->json;
 	s->json_len = c->json_len;
 	c->json = NULL;
-	t->bytes += s->json_len + s->route_len + sizeof(*s) + 48;		/* 48: what malloc adds to two small pieces */
+	s->xid = c->xid;
+	s->kind = c->kind;
+	s->entity_id = c->entity_id;
+	c->entity_id = NULL;
+	s->old_values = c->old_values;
+	c->old_values = NULL;
+	t->bytes += s->json_len + s->route_len + strlen(s->entity_id) + (s->old_values != NULL ? strlen(s->old_values) : 0) + sizeof(*s) + SMALL_PIECES;
 }
 
 /* A row with a NULL scope concerns nobody; a mark only says that the row is dead. */
@@ -258,13 +278,23 @@ find_siblings(struct draft *d)
 	}
 }
 
+static size_t
+bytes_of_messages(const struct transaction *t)
+{
+	size_t	bytes = 0;
+
+	for (size_t i = 0; i < t->message_count; i++)
+		bytes += strlen(t->messages[i]) + sizeof(*t->messages);
+	return bytes;
+}
+
 void
 transaction_seal(struct transaction *t)
 {
 	struct draft *d = t->draft;
 
 	find_siblings(d);
-	t->bytes = sizeof(*t);
+	t->bytes = sizeof(*t) + bytes_of_messages(t);
 	t->changes = memory_new(d->count * sizeof(*t->changes));
 	for (size_t i = 0; i < d->count; i++)
 		if (is_sent(&d->items[i]))

@@ -21,6 +21,10 @@ struct stream_change
 	size_t	route_len;
 	char   *json;			/* owned; the change object */
 	size_t	json_len;
+	uint64_t xid;			/* sync_xid of the row or tombstone */
+	enum change_kind kind;	/* CHANGE_ROW or CHANGE_TOMBSTONE */
+	char   *entity_id;		/* owned */
+	char   *old_values;		/* owned; what a tombstone keeps for judging policies, JSON; else NULL */
 };
 
 /* Why sessions cannot go on past a transaction, but must pull in a snapshot that sees it. */
@@ -44,6 +48,8 @@ struct transaction
 	size_t	bytes;				/* of memory, about */
 	size_t	count;				/* 0 before it is sealed */
 	struct stream_change *changes;
+	char  **messages;		/* owned: JSON objects of our own WAL messages, in the order they were written */
+	size_t	message_count;
 	struct draft *draft;		/* NULL once sealed */
 };
 
@@ -60,6 +66,8 @@ void	transaction_lose(struct transaction *t);		/* drops all changes: BARRIER_LOS
 /* Changes whose JSON has to be fetched: *place starts at 0; NULL at the end. */
 struct change *transaction_next_unread(struct transaction *t, size_t *place);
 void	transaction_drop(struct transaction *t, struct change *c);
+
+void	transaction_add_message(struct transaction *t, const char *json);
 
 /* Every change has its JSON or was dropped: now sessions may have it. */
 void	transaction_seal(struct transaction *t);

@@ -622,5 +622,5 @@ COMMENT ON FUNCTION sync.tables() IS 'The application''s synced tables and their
 
 CREATE FUNCTION sync.new_incarnation() RETURNS bigint
     LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS
-$$ UPDATE sync.instance SET incarnation = 1 + floor(random() * 2147483646)::bigint RETURNING incarnation $$;
+$$ UPDATE sync.instance SET incarnation = 1 + floor(random() * 2147483646)::bigint, message_key = replace(gen_random_uuid()::text, '-', '') RETURNING incarnation $$;
 COMMENT ON FUNCTION sync.new_incarnation() IS 'Resets every client at its next pull. Run it after storage was rolled back to an earlier copy.';

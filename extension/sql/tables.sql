@@ -11,11 +11,12 @@ CREATE TABLE sync.instance (
     incarnation bigint NOT NULL,
     horizon xid8 NOT NULL DEFAULT '0',
     schema_current integer,
-    schema_oldest integer
+    schema_oldest integer,
+    message_key text NOT NULL DEFAULT replace(gen_random_uuid()::text, '-', '')
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
-COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, and the schema versions of clients that are served. Not dumped: a copy is another instance.';
+COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, the schema versions of clients that are served, and the key that our own WAL messages begin with. Not dumped: a copy is another instance.';
 
 CREATE TABLE sync.client_schema (
     current integer,

@@ -9,7 +9,7 @@ int		LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* every kind once, keys of two columns, scope and mark */
 static const char feed_tables[] =
-	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
+	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
 	"{\"id\":1,\"schema\":\"public\",\"table\":\"t\",\"entity_type\":\"t\",\"scope\":\"team\",\"scope_column\":\"s\",\"deleted_at\":\"g\",\"priority\":2,"
 	"\"key\":[\"s\",\"n\"],\"partitions\":[],\"columns\":[{\"name\":\"n\",\"kind\":\"n\"},{\"name\":\"s\",\"kind\":\"s\"},{\"name\":\"d\",\"kind\":\"d\"},{\"name\":\"g\",\"kind\":\"z\"}]},"
 	"{\"id\":2,\"schema\":\"public\",\"table\":\"u\",\"entity_type\":\"u\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null,\"priority\":2,"

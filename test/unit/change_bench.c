@@ -10,7 +10,7 @@
 #define LINES 1000000
 
 static const char feed_tables[] =
-	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
+	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
 	"{\"id\":1,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"note\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":null,\"priority\":2,"
 	"\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"s\"},{\"name\":\"team_id\",\"kind\":\"n\"},{\"name\":\"title\",\"kind\":\"s\"},{\"name\":\"body\",\"kind\":\"j\"}]}]}";
 

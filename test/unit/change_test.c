@@ -7,7 +7,7 @@
 #include "render.h"
 
 static const char feed_tables[] =
-	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
+	"{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},\"registry\":[],\"watch\":[],\"tables\":["
 	"{\"id\":1,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"no\\\"te\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":\"gone\",\"priority\":2,"
 	"\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"sync_state\",\"kind\":\"s\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]},"
 	"{\"id\":2,\"schema\":\"public\",\"table\":\"pair\",\"entity_type\":\"pair\",\"scope\":null,\"scope_column\":null,\"deleted_at\":null,\"priority\":2,"

@@ -104,7 +104,7 @@ start(struct world *w)
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = nothing, .pause = hold, .restart = reason_given,
 		.wake = wake, .released = released, .ready = ready, .down = reason_given, .resync = reason_given,
 	};
-	static const char tables[] = "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"1\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
+	static const char tables[] = "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"1\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
 		"\"registry\":[],\"watch\":[],\"tables\":[]}";
 
 	w->feed = feed_new(1 << 20, &calls, w);

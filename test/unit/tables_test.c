@@ -6,7 +6,7 @@
 #include "check.h"
 #include "tables.h"
 
-#define HEAD "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"}," \
+#define HEAD "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"}," \
 	"\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"]],\"watch\":[[\"public\",\"member\"],[\"public\",\"note\"]],\"tables\":["
 #define NOTE "{\"id\":9,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"note\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":\"gone\"," \
 	"\"priority\":2,\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]}"

@@ -30,6 +30,7 @@ struct connections_calls
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
 	void	(*writable)(void *socket);		/* calls connection_take when the socket can take something */
 	void	(*close)(void *socket, int code, const char *reason);	/* soon; then connection_free */
+	void	(*device)(void *owner, const char *user, const char *device, bool is_here);	/* a channel of a user's device began or ended */
 };
 
 /* All connections of the process, and what they share. */

@@ -124,7 +124,7 @@ departed_take(struct departed *d, int64_t now_ms, size_t most, struct buffer *js
 		buffer_json_string(json, p->key, p->user_len);
 		buffer_puts(json, ",\"device_id\":");
 		buffer_json_string(json, device, strlen(device));
-		buffer_printf(json, ",\"ago\":%lld}", (long long) (now_ms - p->left_ms + 999) / 1000);
+		buffer_printf(json, ",\"ago\":%.3f}", (double) (now_ms - p->left_ms) / 1000);
 		forget(d, p);
 	}
 	buffer_putc(json, ']');

@@ -131,6 +131,16 @@ metric_set(enum metric m, double value)
 }
 
 void
+metric_clear(enum metric m)
+{
+	for (struct series *s = &plain[m]; s != NULL; s = s->next)
+	{
+		s->is_used = false;
+		s->value = 0;
+	}
+}
+
+void
 metric_observe(enum metric m, int64_t microseconds)
 {
 	metric_observe_for(m, NULL, microseconds);

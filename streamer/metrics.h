@@ -78,7 +78,12 @@ enum metric_type
 	X(CLIENT_QUEUE, "sync_client_queue_length", SIZES, NULL, "Changes waiting on a device, as clients report it.") \
 	X(CLIENT_OFFLINE, "sync_client_offline_seconds", TIMES, NULL, "Time a device was offline, as clients report it.") \
 	X(CLIENT_STORAGE, "sync_client_storage_bytes", SIZES, NULL, "Storage used on a device, as clients report it.") \
-	X(UPKEEP_RUNS, "sync_upkeep_runs_total", COUNTER, "outcome", "Runs of a task of upkeep by this streamer, by outcome.") \
+	X(OLDEST_TRANSACTION, "sync_oldest_transaction_seconds", GAUGE, NULL, "Age of the oldest writing transaction: cursors and new slots wait for it.") \
+	X(PREPARED, "sync_prepared_transactions", GAUGE, NULL, "Prepared transactions of the database: a new slot waits for each.") \
+	X(TOMBSTONES, "sync_tombstones", GAUGE, NULL, "Tombstones kept.") \
+	X(LEDGER_BYTES, "sync_ledger_bytes", GAUGE, NULL, "Size of the ledger of verdicts.") \
+	X(UPKEEP_RUNS, "sync_upkeep_runs_total", COUNTER, "task", "Calls of upkeep made by this streamer, by task.") \
+	X(UPKEEP_FAILURES, "sync_upkeep_failures_total", COUNTER, "task", "Those that failed, by task.") \
 	X(UPKEEP_REMOVED, "sync_upkeep_removed_total", COUNTER, "what", "What upkeep removed, by what.") \
 	X(UPKEEP_LEADER, "sync_upkeep_leader", GAUGE, NULL, "1 when this streamer does the upkeep.") \
 	X(UPKEEP_LAST, "sync_upkeep_last_success_timestamp_seconds", GAUGE, NULL, "When this streamer last finished a purge; absent before.") \
@@ -99,6 +104,8 @@ enum metric
 void	metric_add(enum metric m, uint64_t n);		/* a counter */
 void	metric_set(enum metric m, double value);	/* a gauge; a counter that somebody else keeps too */
 void	metric_observe(enum metric m, int64_t microseconds);	/* a histogram; of sizes: the plain number. Less than 0 counts as 0. */
+
+void	metric_clear(enum metric m);				/* as if never set: nobody here knows it any more */
 
 /* The same for one value of the metric's label. What is no code, NULL or too much counts as "other". */
 void	metric_add_for(enum metric m, const char *label, uint64_t n);

@@ -28,7 +28,7 @@ test_grace(void)
 	departed_join(&d, "ada", "phone");		/* back in time */
 	CHECK(!departed_are_due(&d, 2000 + 2 * DEPARTED_GRACE_MS));
 	departed_leave(&d, "ada", "phone", 3000);
-	CHECK_TEXT(take(3000 + DEPARTED_GRACE_MS, 9), "[{\"user_id\":\"ada\",\"device_id\":\"phone\",\"ago\":10}]");
+	CHECK_TEXT(take(3000 + DEPARTED_GRACE_MS, 9), "[{\"user_id\":\"ada\",\"device_id\":\"phone\",\"ago\":10.000}]");
 	CHECK_TEXT(take(9000 + DEPARTED_GRACE_MS, 9), "[]");
 	departed_leave(&d, "ada", "phone", 4000);		/* of nobody */
 	CHECK(!departed_are_due(&d, 4000 + DEPARTED_GRACE_MS) && d.devices.count == 0);
@@ -44,8 +44,8 @@ test_names(void)
 	departed_join(&d, "a\"", "x");
 	departed_leave(&d, "ab", "c", 0);
 	departed_leave(&d, "a\"", "x", 1500);
-	CHECK_TEXT(take(1500 + DEPARTED_GRACE_MS, 1), "[{\"user_id\":\"ab\",\"device_id\":\"c\",\"ago\":12}]");
-	CHECK_TEXT(take(1500 + DEPARTED_GRACE_MS, 1), "[{\"user_id\":\"a\\\"\",\"device_id\":\"x\",\"ago\":10}]");
+	CHECK_TEXT(take(1500 + DEPARTED_GRACE_MS, 1), "[{\"user_id\":\"ab\",\"device_id\":\"c\",\"ago\":11.500}]");
+	CHECK_TEXT(take(1500 + DEPARTED_GRACE_MS, 1), "[{\"user_id\":\"a\\\"\",\"device_id\":\"x\",\"ago\":10.000}]");
 	CHECK(d.devices.count == 1 && d.count == 0);
 	departed_free(&d);
 }

@@ -25,6 +25,8 @@ test_plain(void)
 	metric_set(METRIC_SLOT_LAG_BYTES, 0);
 	CHECK(shows("\nsync_messages_sent_total 4000000003\n"));
 	CHECK(shows("\nsync_slot_lag_bytes 0\n"));
+	metric_clear(METRIC_SLOT_LAG_BYTES);
+	CHECK(!shows("\nsync_slot_lag_bytes "));
 }
 
 static void

@@ -400,6 +400,7 @@ streamer_turn(struct streamer *s)
 	hub_flush(s->hub);
 	connections_clock(s->connections, loop_now_ms());
 	connections_turn_end(s->connections);
+	server_turn_end(s->server);
 	return is_good;
 }
 

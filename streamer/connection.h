@@ -42,6 +42,7 @@ void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now)
 void	connections_clock(struct connections *all, int64_t now_ms);	/* at least 20 times a second: the time of answers */
 void	connections_turn_end(struct connections *all);		/* frees what was closed in this turn */
 void	connections_close(struct connections *all, int code, const char *reason);
+void	connections_gauges(const struct connections *all);
 size_t	connections_count(const struct connections *all);
 
 struct connection *connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms);	/* bearer: token of the handshake, or NULL */

@@ -21,6 +21,7 @@
 #define REMINDERS_MS 10000
 #define REMINDERS_MOST 1000		/* of one call of sync.remind_due() */
 #define STATUS_MS 60000
+#define LAG_MS 5000
 #define LOG_MS 1000
 #define LOG_LINES_MAX 5000		/* waiting; more are left out */
 #define RELEASE_MOST 500		/* devices in one call */
@@ -40,6 +41,7 @@ enum task
 	TASK_LOCKS,
 	TASK_REMINDERS,
 	TASK_LOG,
+	TASK_LAG,
 	TASK_STATUS,
 	TASK_PURGE,
 	TASK_COUNT
@@ -61,6 +63,7 @@ static const struct
 	[TASK_LOCKS] = {"expire_locks", "SELECT sync.expire_locks()", 0, true},
 	[TASK_REMINDERS] = {"remind_due", "SELECT sync.remind_due()", 0, true},
 	[TASK_LOG] = {"log_syncs", "SELECT sync.log_syncs($1::jsonb)", 1, false},
+	[TASK_LAG] = {"lag", "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), $1::pg_lsn)", 1, false},
 	[TASK_STATUS] = {"status", "SELECT s #>> '{conflicts,open}', extract(epoch FROM pg_catalog.now() - (s #>> '{conflicts,oldest_open}')::timestamptz), "
 		"s #>> '{oldest_transaction,seconds}', pg_catalog.jsonb_array_length(s -> 'prepared_transactions'), "
 		"(SELECT pg_catalog.sum((t ->> 'tombstones')::bigint) FROM pg_catalog.jsonb_array_elements(s -> 'tables') t), s #>> '{ledger,bytes}' "
@@ -72,7 +75,7 @@ struct maintain
 {
 	struct pg *pg;
 	const struct options *options;
-	maintain_admit admit;
+	struct maintain_calls calls;
 	void   *owner;
 	bool	is_leader;
 	bool	is_asking;
@@ -189,6 +192,10 @@ take_answer(struct maintain *m, enum task task, PGresult *r, int64_t now_ms)
 		case TASK_REMINDERS:
 			m->due_ms[task] = number_at(r, 0) < REMINDERS_MOST ? now_ms + REMINDERS_MS : now_ms;
 			break;
+		case TASK_LAG:
+			metric_set(METRIC_SLOT_LAG_BYTES, number_at(r, 0) > 0 ? number_at(r, 0) : 0);
+			m->due_ms[task] = now_ms + LAG_MS;
+			break;
 		case TASK_STATUS:
 			note_status(r);
 			m->due_ms[task] = now_ms + STATUS_MS;
@@ -261,6 +268,8 @@ is_due(const struct maintain *m, enum task task, int64_t now_ms)
 			return is_on && !m->is_leader;
 		case TASK_STATUS:
 			return m->is_leader || !is_on;		/* somebody has to look */
+		case TASK_LAG:
+			return m->calls.received(m->owner) != 0;
 		case TASK_RELEASE:
 			return departed_are_due(&m->departed, now_ms);
 		case TASK_LOG:
@@ -277,6 +286,8 @@ run(struct maintain *m, enum task task, const char *first, int64_t now_ms)
 	char	keep[24];
 	char	keep_log[24];
 	char	batch[16];
+	char	lsn[24];
+	uint64_t received = m->calls.received(m->owner);
 
 	if (task == TASK_PURGE)
 	{
@@ -286,6 +297,11 @@ run(struct maintain *m, enum task task, const char *first, int64_t now_ms)
 		s.parameters[0] = keep;
 		s.parameters[1] = batch;
 		s.parameters[2] = keep_log;
+	}
+	else if (task == TASK_LAG)
+	{
+		snprintf(lsn, sizeof(lsn), "%X/%X", (unsigned int) (received >> 32), (unsigned int) received);
+		s.parameters[0] = lsn;
 	}
 	m->task = task;
 	m->asked_ms = now_ms;
@@ -370,7 +386,7 @@ admit(void *owner, const char *system_id, bool is_in_recovery)
 {
 	struct maintain *m = owner;
 
-	return m->admit != NULL ? m->admit(m->owner, system_id, is_in_recovery) : NULL;
+	return m->calls.admit(m->owner, system_id, is_in_recovery);
 }
 
 /* Rows that purge had to leave, reminders that could not be sent. */
@@ -382,13 +398,13 @@ noticed(void *owner, const char *text)
 }
 
 struct maintain *
-maintain_new(struct loop *l, const struct options *o, maintain_admit admit_function, void *owner)
+maintain_new(struct loop *l, const struct options *o, const struct maintain_calls *calls, void *owner)
 {
 	static const struct pg_calls pg_calls = {.up = connected, .down = disconnected, .admit = admit, .notice = noticed};
 	struct maintain *m = memory_new(sizeof(*m));
 
 	m->options = o;
-	m->admit = admit_function;
+	m->calls = *calls;
 	m->owner = owner;
 	m->batch = BATCH_MOST;
 	departed_init(&m->departed);

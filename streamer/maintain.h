@@ -12,10 +12,14 @@
 
 struct maintain;
 
-typedef const char *(*maintain_admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why a connection may not be used */
+struct maintain_calls
+{
+	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why a connection may not be used */
+	uint64_t (*received)(void *owner);		/* the WAL position read so far; 0: there is no stream */
+};
 
 /* The options must outlive it. */
-struct maintain *maintain_new(struct loop *l, const struct options *o, maintain_admit admit, void *owner);
+struct maintain *maintain_new(struct loop *l, const struct options *o, const struct maintain_calls *calls, void *owner);
 void	maintain_free(struct maintain *m);
 void	maintain_tick(struct maintain *m, int64_t now_ms);		/* some times a second */
 bool	maintain_is_up(const struct maintain *m);

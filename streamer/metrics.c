@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "metrics.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #define LABELLED_MAX 512		/* series with a label, of all metrics together */
@@ -156,6 +157,16 @@ series_number(const struct series *s, enum metric_type type)
 	for (size_t i = 0; i < METRIC_BUCKETS_MAX; i++)
 		sum += s->counts[i];
 	return (double) sum;
+}
+
+void
+metric_label(const char *text, char label[METRIC_LABEL_MAX])
+{
+	size_t	len = strnlen(text, METRIC_LABEL_MAX - 1);
+
+	for (size_t i = 0; i < len; i++)
+		label[i] = isalnum((unsigned char) text[i]) ? text[i] : '_';
+	label[len] = '\0';
 }
 
 double

@@ -54,7 +54,7 @@ enum metric_type
 	X(READY, "sync_stream_ready", GAUGE, NULL, "1 when the stream is complete and all connections are up.") \
 	X(DATABASE_CONNECTS, "sync_database_connects_total", COUNTER, "connection", "Connections made to the database, by use; more than one of a use is a reconnect.") \
 	X(SLOT_LAG_BYTES, "sync_slot_lag_bytes", GAUGE, NULL, "WAL the server has written and the slot has not confirmed.") \
-	X(SLOT_LAG_SECONDS, "sync_slot_lag_seconds", GAUGE, NULL, "Age of the newest position read from the slot that is known to be complete.") \
+	X(SLOT_LAG_SECONDS, "sync_slot_lag_seconds", GAUGE, NULL, "For how long a mark put into the WAL has been on its way to us; 0: none is.") \
 	X(RING_BYTES, "sync_ring_bytes", GAUGE, NULL, "Bytes of the changes kept in memory.") \
 	X(RING_TRANSACTIONS, "sync_ring_transactions", GAUGE, NULL, "Transactions kept in memory.") \
 	X(ROWS_REREAD, "sync_rows_reread_total", COUNTER, NULL, "Rows read again from their table because the stream did not tell all of their values.") \
@@ -111,6 +111,8 @@ void	metric_clear(enum metric m);				/* as if never set: nobody here knows it an
 void	metric_add_for(enum metric m, const char *label, uint64_t n);
 void	metric_set_for(enum metric m, const char *label, double value);
 void	metric_observe_for(enum metric m, const char *label, int64_t microseconds);
+
+void	metric_label(const char *text, char label[METRIC_LABEL_MAX]);		/* a sentence as a label: letters and digits kept, all else _ , cut off */
 
 double	metric_sum(enum metric m);			/* of all labels; of a histogram: how many were observed */
 double	metric_value_for(enum metric m, const char *label);		/* 0 if there is none */

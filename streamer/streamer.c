@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +12,12 @@
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
+#include "keyfiles.h"
 #include "log.h"
 #include "loop.h"
 #include "maintain.h"
 #include "memory.h"
+#include "metrics.h"
 #include "query.h"
 #include "server.h"
 #include "upkeep.h"
@@ -25,11 +26,11 @@
 #define TICK_MS 50
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
-#define SECRET_MAX 65536
 
 struct streamer
 {
 	const struct options *options;
+	struct keyfiles *keyfiles;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
@@ -115,6 +116,7 @@ static void
 upkeep_up(void *owner)
 {
 	(void) owner;
+	metric_add_for(METRIC_DATABASE_CONNECTS, "upkeep", 1);
 }
 
 static void
@@ -168,6 +170,7 @@ ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
 {
 	struct streamer *s = owner;
 
+	metric_add(METRIC_ROWS_REREAD, count);
 	upkeep_ask_rows(s->upkeep, table_id, keys, count);
 }
 
@@ -282,6 +285,14 @@ device_moved(void *owner, const char *user, const char *device, bool is_here)
 		maintain_left(s->maintain, user, device, loop_now_ms());
 }
 
+static uint64_t
+wal_position(void *owner)
+{
+	struct streamer *s = owner;
+
+	return wal_received(s->wal);
+}
+
 static void
 pulled(void *owner, const char *user, const char *device, size_t changes, size_t bytes, const char *status, double ms)
 {
@@ -326,32 +337,21 @@ tick(void *owner)
 	if (now_ms - s->second_ms < SECOND_MS)
 		return;
 	s->second_ms = now_ms;
+	keyfiles_look(s->keyfiles);
 	connections_tick(s->connections, now_ms, unix_now);
 }
 
-/* White space at the end goes: files written by shells end in a newline. */
 static bool
-read_secret(struct streamer *s)
+set_up_keys(struct streamer *s)
 {
-	unsigned char secret[SECRET_MAX];
-	FILE   *f = fopen(s->options->jwt_secret_file, "re");
-	size_t	len = f != NULL ? fread(secret, 1, sizeof(secret), f) : 0;
+	const struct options *o = s->options;
 
-	if (f == NULL || ferror(f))
-		log_event(LOG_LEVEL_ERROR, "secret_unreadable", "file=\"%s\" reason=\"%s\"", s->options->jwt_secret_file, strerror(errno));
-	else
-	{
-		while (len > 0 && (secret[len - 1] == '\n' || secret[len - 1] == '\r' || secret[len - 1] == ' '))
-			len--;
-		s->auth.keys = token_keys_hs256(secret, len);
-		if (s->auth.keys == NULL)
-			log_event(LOG_LEVEL_ERROR, "secret_too_short", "file=\"%s\" bytes=%zu least=32", s->options->jwt_secret_file, len);
-	}
-	explicit_bzero(secret, sizeof(secret));
-	if (f != NULL)
-		fclose(f);
-	s->auth.default_role = s->options->default_role;
-	return s->auth.keys != NULL;
+	s->keyfiles = keyfiles_new(o);
+	if (s->keyfiles == NULL)
+		return false;
+	s->auth = (struct auth) {
+		.rules = {.keys = keyfiles_keys(s->keyfiles), .issuer = o->jwt_issuer, .audience = o->jwt_audience}, .default_role = o->default_role};
+	return true;
 }
 
 static bool
@@ -379,13 +379,14 @@ set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
 		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
+	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
 		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .line = wal_line, .lost = slot_lost};
 
 	s->queries = query_pool_new(s->loop, s->options->query_database, s->options->query_connections, admit, s);
 	query_pool_report(s->queries, pulled);
 	s->upkeep = upkeep_new(s->loop, s->options->upkeep_database, &upkeep_calls, s);
-	s->maintain = maintain_new(s->loop, s->options, admit, s);
+	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
 	s->wal = wal_new(s->loop, s->options->database, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
@@ -421,7 +422,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!read_secret(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -447,6 +448,6 @@ streamer_free(struct streamer *s)
 	connections_free(s->connections);
 	hub_free(s->hub);
 	feed_free(s->feed);
-	token_keys_free(s->auth.keys);
+	keyfiles_free(s->keyfiles);
 	free(s);
 }

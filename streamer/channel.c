@@ -124,9 +124,9 @@ leave(struct connection *c, struct session *s, const struct message_refs *refs)
 }
 
 static void
-take_request(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
+take_request(struct connection *c, struct session *s, enum request_kind kind, const struct message *m, const struct message_refs *refs)
 {
-	struct work w = {.kind = strcmp(m->event, "push") == 0 ? WORK_PUSH : WORK_PULL, .session = s->id, .refs = *refs};
+	struct work w = {.kind = kind == REQUEST_PUSH ? WORK_PUSH : WORK_ASK, .request = kind, .session = s->id, .refs = *refs};
 
 	if (works_are_full(&c->works, m->payload.len, c->all->options->max_push))
 	{
@@ -142,6 +142,7 @@ void
 channel_take(struct connection *c, const struct message *m, const struct message_refs *refs)
 {
 	struct session *s = find_topic(c, m->topic);
+	enum request_kind kind;
 
 	if (strcmp(m->topic, "phoenix") == 0 && strcmp(m->event, "heartbeat") == 0)
 		connection_reply(c, refs, true, "{}", 2);
@@ -153,8 +154,8 @@ channel_take(struct connection *c, const struct message *m, const struct message
 		reply_unmatched(c, refs);
 	else if (strcmp(m->event, "access_token") == 0)
 		renew(c, s, m, refs);
-	else if (strcmp(m->event, "push") == 0 || strcmp(m->event, "pull") == 0)
-		take_request(c, s, m, refs);
+	else if (request_named(m->event, &kind))
+		take_request(c, s, kind, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }

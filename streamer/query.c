@@ -209,12 +209,14 @@ run(struct worker *w)
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",
+		[REQUEST_LOCK] = "SELECT sync.lock($1::jsonb)::text",
+		[REQUEST_UNLOCK] = "SELECT sync.unlock($1::jsonb)::text",
 		[REQUEST_STATE] = "SELECT sync.session_state($1::jsonb)::text, pg_catalog.pg_current_snapshot()::text",
 		[REQUEST_TOPIC] = "SELECT sync.topic_rights($1::text)::text",
 		[REQUEST_VISIBLE] = "SELECT sync.visible_keys($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;
-	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE;
+	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE || current->kind == REQUEST_LOCK || current->kind == REQUEST_UNLOCK;
 	const struct pg_statement job[] = {
 		{.sql = writes ? "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"},
 		{.sql = "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('request.jwt.claims', $2, true)",

@@ -167,6 +167,7 @@ note_answer(const struct query_pool *p, const struct waiting *w, const struct an
 {
 	static const char *const names[] = {
 		[REQUEST_PULL] = "pull", [REQUEST_CATCH_UP] = "catch_up", [REQUEST_PUSH] = "push", [REQUEST_DIGEST] = "digest", [REQUEST_RESOLVE] = "resolve_conflict",
+		[REQUEST_LOCK] = "lock", [REQUEST_UNLOCK] = "unlock",
 		[REQUEST_STATE] = "state", [REQUEST_TOPIC] = "topic", [REQUEST_VISIBLE] = "visible"};
 	int64_t took_us = now_us() - w->asked_us;
 

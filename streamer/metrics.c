@@ -179,6 +179,15 @@ metric_sum(enum metric m)
 	return sum;
 }
 
+bool
+metric_is_set(enum metric m)
+{
+	for (const struct series *s = &plain[m]; s != NULL; s = s->next)
+		if (s->is_used)
+			return true;
+	return false;
+}
+
 double
 metric_value_for(enum metric m, const char *label)
 {
@@ -191,7 +200,10 @@ metric_value_for(enum metric m, const char *label)
 void
 metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX])
 {
-	memcpy(counts, plain[m].counts, sizeof(plain[m].counts));
+	memset(counts, 0, METRIC_BUCKETS_MAX * sizeof(counts[0]));
+	for (const struct series *s = &plain[m]; s != NULL; s = s->next)
+		for (size_t i = 0; i < METRIC_BUCKETS_MAX; i++)
+			counts[i] += s->counts[i];
 }
 
 /* By straight line within the bucket, as Prometheus does; the last bucket has no end, so its beginning stands for it. */

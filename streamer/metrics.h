@@ -115,10 +115,11 @@ void	metric_observe_for(enum metric m, const char *label, int64_t microseconds);
 void	metric_label(const char *text, char label[METRIC_LABEL_MAX]);		/* a sentence as a label: letters and digits kept, all else _ , cut off */
 
 double	metric_sum(enum metric m);			/* of all labels; of a histogram: how many were observed */
+bool	metric_is_set(enum metric m);		/* some value of it is known */
 double	metric_value_for(enum metric m, const char *label);		/* 0 if there is none */
 double	metric_quantile(const uint64_t *earlier, const uint64_t *later, enum metric_type type, double quantile);	/* see metric_buckets; -1: nothing between them */
 #define METRIC_BUCKETS_MAX 20
-void	metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX]);		/* of a histogram without a label: how many fell into each bucket so far */
+void	metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX]);		/* of a histogram, all labels together: how many fell into each bucket so far */
 
 void	metrics_write(struct buffer *out);	/* Prometheus text format 0.0.4 */
 void	metrics_reset(void);				/* for tests */

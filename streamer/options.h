@@ -41,6 +41,10 @@ struct options
 	int		max_requests_per_second;
 	char   *trusted_proxies;	/* comma list of networks */
 	char   *proxy_header;
+	int		upkeep_interval_s;
+	int		purge_keep_days;
+	int		purge_keep_log_days;
+	bool	no_pull_log;
 	bool	check;
 	bool	help;
 	bool	version;

@@ -38,6 +38,13 @@ refill(struct bucket *b, int rate, int64_t now_ms)
 }
 
 bool
+bucket_is_full(struct bucket *b, int rate, int64_t now_ms)
+{
+	refill(b, rate, now_ms);
+	return b->drops >= full(rate);
+}
+
+bool
 bucket_take(struct bucket *b, int rate, int64_t now_ms)
 {
 	if (rate == 0)

@@ -18,6 +18,7 @@ struct bucket
 
 void	bucket_fill(struct bucket *b, int rate, int64_t now_ms);
 bool	bucket_take(struct bucket *b, int rate, int64_t now_ms);		/* false: empty */
+bool	bucket_is_full(struct bucket *b, int rate, int64_t now_ms);
 int		bucket_wait_s(const struct bucket *b, int rate);	/* after a refusal: whole seconds until it has one again, at least 1 */
 
 /* A bucket for each name that was heard of lately. */

@@ -8,6 +8,7 @@
 
 #include <libwebsockets.h>
 
+#include "admission.h"
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
@@ -15,6 +16,7 @@
 
 #define CLOSE_LIMIT_S 3				/* for the closing handshake */
 #define REASON_MAX 64
+#define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
 
 struct server
@@ -23,6 +25,7 @@ struct server
 	const struct options *options;
 	struct http *http;
 	struct connections *connections;
+	struct admission *admission;
 	struct lws_vhost *vhost;
 	struct writer writer;
 	bool	is_stopping;
@@ -37,6 +40,7 @@ struct socket
 	struct outlet outlet;
 	struct http_exchange *exchange;
 	struct buffer message;				/* fragments so far */
+	char   *address;					/* owned: of the client, as it is counted; NULL: it is not */
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
 	bool	is_drained;
 	char	close_reason[REASON_MAX];
@@ -56,6 +60,28 @@ is_socket_path(const char *path)
 	return strcmp(path, "/realtime/v1/websocket") == 0 || strcmp(path, "/socket/websocket") == 0;
 }
 
+/* Phoenix takes its absence for 1.0.0. The library stops looking at the first argument that does not fit: there is room for a token. */
+static bool
+read_version(struct lws *wsi, enum message_format *format)
+{
+	char	version[ARGUMENT_MAX];
+	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+
+	*format = vsn != NULL && strncmp(vsn, "2.0.", 4) == 0 ? MESSAGE_ARRAYS : MESSAGE_OBJECTS;
+	return vsn == NULL || strncmp(vsn, "2.0.", 4) == 0 || strncmp(vsn, "1.0.", 4) == 0;
+}
+
+/* Of Supabase's clients: a gateway may have put a token into the header. NULL: none. */
+static const char *
+read_api_key(struct lws *wsi, char *out, size_t size)
+{
+	static const char name[] = "x-api-key:";
+
+	if (lws_hdr_custom_copy(wsi, out, (int) size, name, sizeof(name) - 1) > 0)
+		return out;
+	return lws_get_urlarg_by_name(wsi, "apikey=", out, (int) size);
+}
+
 /* Only WebSockets are upgraded to (HTTP/2 on this library has an open hole), only for us, only for pages that may. The protocol's name is
  * read from the headers: what the library passes here has been freed in some versions. */
 static int
@@ -65,8 +91,8 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 	char	path[64];
 	char	origin[256];
 	char	host[256];
-	char	version[16];
-	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+	char	address[ADDRESS_MAX];
+	enum message_format format;
 
 	header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
 	header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
@@ -76,10 +102,13 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 		return http_refuse(wsi, 403);
 	if (!is_socket_path(path))
 		return http_refuse(wsi, 404);
-	if (vsn == NULL || strcmp(vsn, "2.0.0") != 0)
+	if (!read_version(wsi, &format))
 		return http_refuse(wsi, 400);
 	if (!origin_is_allowed(s->options->allow_origin, origin, host))
 		return http_refuse(wsi, 403);
+	http_address(s->http, wsi, address);
+	if (!admission_client_has_room(s->admission, address, loop_now_ms()))
+		return http_refuse(wsi, 429);
 	if (s->is_stopping || connections_count(s->connections) >= (size_t) s->options->max_clients)
 		return http_refuse(wsi, 503);
 	return 0;
@@ -89,12 +118,22 @@ static int
 established(struct server *s, struct lws *wsi, struct socket *socket)
 {
 	char	authorization[TOKEN_MAX + 16];
+	char	api_key[ARGUMENT_MAX];
+	char	address[ADDRESS_MAX];
+	struct handshake h;
 
 	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	http_address(s->http, wsi, address);
 	socket->server = s;
 	socket->wsi = wsi;
+	socket->address = memory_string(address);
+	admission_client_enter(s->admission, address);
 	buffer_init(&socket->message);
-	socket->connection = connection_new(s->connections, socket, auth_bearer(authorization), loop_now_ms());
+	h.bearer = auth_bearer(authorization);
+	h.api_key = read_api_key(wsi, api_key, sizeof(api_key));
+	if (!read_version(wsi, &h.format))
+		return -1;
+	socket->connection = connection_new(s->connections, socket, &h, loop_now_ms(), time(NULL));
 	outlet_open(&socket->outlet, wsi, socket->connection);
 	return 0;
 }
@@ -107,6 +146,10 @@ closed(struct socket *socket)
 	socket->connection = NULL;
 	if (socket->server != NULL)
 		outlet_close(&socket->server->writer, &socket->outlet);
+	if (socket->address != NULL)
+		admission_client_leave(socket->server->admission, socket->address);
+	free(socket->address);
+	socket->address = NULL;
 	buffer_free(&socket->message);
 	socket->wsi = NULL;
 }
@@ -132,21 +175,20 @@ static int
 receive(struct server *s, struct socket *socket, const char *data, size_t len)
 {
 	struct buffer *message = &socket->message;
+	bool	is_binary = lws_frame_is_binary(socket->wsi);
 
 	if (socket->close_code != 0)
 		return 0;
-	if (lws_frame_is_binary(socket->wsi))
-		return refuse_message(socket, CLOSE_UNSUPPORTED, "binary frames are not supported");
 	if (lws_is_first_fragment(socket->wsi))
 		buffer_reset(message);
 	buffer_put(message, data, len);
 	if (message->failed)
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
-	if (message->len > s->options->max_frame && message->len > connection_frame_limit(s->connections, message->data, message->len))
+	if (message->len > s->options->max_frame && message->len > connection_frame_limit(socket->connection, message->data, message->len, is_binary))
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
-	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));
+	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, is_binary, loop_now_ms(), time(NULL));
 	if (message->cap > MESSAGE_KEPT)
 		buffer_free(message);
 	return 0;
@@ -165,6 +207,38 @@ write_out(struct server *s, struct socket *socket)
 	return 0;
 }
 
+/* Connections are counted by the address that the kernel knows before a byte was read: headers come later. It is kept in the library's place for that. */
+static bool
+has_room_for(struct server *s, int descriptor)
+{
+	char	peer[ADDRESS_MAX];
+
+	return lws_get_peer_simple_fd(descriptor, peer, sizeof(peer)) == NULL || admission_socket_has_room(s->admission, peer);
+}
+
+static void
+count_in(struct server *s, struct lws *wsi)
+{
+	char	peer[ADDRESS_MAX];
+
+	if (lws_get_opaque_user_data(wsi) != NULL || lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, memory_string(peer));
+	admission_socket_enter(s->admission, peer);
+}
+
+static void
+count_out(struct server *s, struct lws *wsi)
+{
+	char   *peer = lws_get_opaque_user_data(wsi);
+
+	if (peer == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, NULL);
+	admission_socket_leave(s->admission, peer);
+	free(peer);
+}
+
 static int
 socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
@@ -173,6 +247,14 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 
 	switch ((int) reason)
 	{
+		case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+			return has_room_for(s, (int) (intptr_t) in) ? 0 : 1;
+		case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+			count_in(s, wsi);
+			return 0;
+		case LWS_CALLBACK_WSI_DESTROY:
+			count_out(s, wsi);
+			return 0;
 		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 			return confirm_upgrade(s, wsi);
 		case LWS_CALLBACK_ESTABLISHED:
@@ -209,7 +291,7 @@ static const struct lws_protocols protocols[] = {
 };
 
 struct server *
-server_new(struct loop *l, const struct options *o, struct http *http)
+server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission)
 {
 	struct server *s = memory_new(sizeof(*s));
 	struct lws_context_creation_info info = {0};
@@ -217,6 +299,7 @@ server_new(struct loop *l, const struct options *o, struct http *http)
 	s->loop = l;
 	s->options = o;
 	s->http = http;
+	s->admission = admission;
 	writer_init(&s->writer);
 	info.vhost_name = "clients";
 	info.port = o->listen_port;

@@ -14,7 +14,7 @@
 #include "origin.h"
 #include "writer.h"
 
-#define CLOSE_LIMIT_S 3				/* for the closing handshake */
+#define CLOSE_LIMIT_S 5				/* for the closing handshake */
 #define REASON_MAX 64
 #define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
@@ -43,6 +43,7 @@ struct socket
 	char   *address;					/* owned: of the client, as it is counted; NULL: it is not */
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
 	bool	is_drained;
+	bool	has_sent_close;				/* the client's is waited for */
 	char	close_reason[REASON_MAX];
 };
 
@@ -154,20 +155,32 @@ closed(struct socket *socket)
 	socket->wsi = NULL;
 }
 
+/* The close frame is ours, and what the client still sends is read and thrown away until its own comes: the library would hang up in the middle of a
+ * flood, and the reset that follows takes the reason away from the client before it has read it. */
 static int
-close_now(struct socket *socket)
+send_close(struct socket *socket)
 {
-	lws_close_reason(socket->wsi, (enum lws_close_status) socket->close_code, (unsigned char *) socket->close_reason, strlen(socket->close_reason));
-	return -1;
+	unsigned char bytes[LWS_PRE + 4 + REASON_MAX] = {0};
+	unsigned char *frame = bytes + LWS_PRE;
+	size_t	len = strlen(socket->close_reason);
+
+	frame[0] = 0x88;		/* final, close */
+	frame[1] = (unsigned char) (2 + len);
+	frame[2] = (unsigned char) (socket->close_code >> 8);
+	frame[3] = (unsigned char) (socket->close_code & 0xff);
+	memcpy(frame + 4, socket->close_reason, len);
+	socket->has_sent_close = true;
+	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_LIMIT_S);
+	return lws_write(socket->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
 }
 
 static int
 refuse_message(struct socket *socket, int code, const char *reason)
 {
 	log_event(LOG_LEVEL_DEBUG, "message_refused", "code=%d reason=\"%s\"", code, reason);
-	socket->close_code = code;
-	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
-	return close_now(socket);
+	buffer_free(&socket->message);
+	server_close(socket, code, reason);
+	return 0;
 }
 
 /* The library sets no limit to a message and passes it on in pieces: they are counted here. */
@@ -198,8 +211,10 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 static int
 write_out(struct server *s, struct socket *socket)
 {
-	if (socket->close_code != 0 && socket->is_drained)
-		return close_now(socket);
+	if (socket->has_sent_close)
+		return 0;
+	if (socket->close_code != 0 && socket->is_drained && !lws_send_pipe_choked(socket->wsi))
+		return send_close(socket);
 	if (writer_writable(&s->writer, &socket->outlet, &socket->is_drained) != 0)
 		return -1;
 	if (socket->close_code != 0)
@@ -268,7 +283,7 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 			return write_out(s, socket);
 		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 			outlet_end(&socket->server->writer, &socket->outlet);
-			return 0;
+			return socket->has_sent_close ? -1 : 0;
 		case LWS_CALLBACK_CLOSED:
 			closed(socket);
 			return 0;

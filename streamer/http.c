@@ -344,13 +344,19 @@ authenticate(struct http *h, struct http_exchange *e)
 static bool
 measure_body(struct http_exchange *e)
 {
-	char	length[24];
+	char	length[64];
 	uint64_t expected = 0;
 	bool	is_clear = lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) <= 0;
+	bool	is_digits;
 
 	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length));
+	is_digits = length[0] != '\0' && length[strspn(length, "0123456789")] == '\0';
 	if (lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
-		is_clear = is_clear && text_uint64(length, strlen(length), &expected) && expected < SIZE_MAX / 2;
+	{
+		is_clear = is_clear && is_digits;
+		if (is_digits && (!text_uint64(length, strlen(length), &expected) || expected > SIZE_MAX / 2))
+			expected = SIZE_MAX / 2;		/* too large, whatever it is */
+	}
 	e->body_expected = (size_t) expected;
 	e->must_close = !is_clear;
 	return is_clear;
@@ -366,13 +372,16 @@ begin_api(struct http *h, struct http_exchange *e)
 		respond_error(e, 403, "forbidden", "this origin is not allowed", NULL);
 		return;
 	}
+	if (e->body_expected > h->options->max_body)
+	{
+		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
+		return;
+	}
 	problem = authenticate(h, e);
 	if (!is_within_rate(h, e))
 		respond_error(e, 429, "rate_limited", "too many requests", NULL);
 	else if (problem != NULL)
 		respond_error(e, 401, "unauthorized", problem, NULL);
-	else if (e->body_expected > h->options->max_body)
-		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
 }
 
 static void

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(sync_checkpoint);
 PG_FUNCTION_INFO_V1(sync_feed_tables);
@@ -105,6 +106,19 @@ put_partitions(StringInfo out, const SyncTable *table)
 	}
 }
 
+static char *
+type_name(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	name = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
 static void
 put_table(StringInfo out, const SyncTable *table)
 {
@@ -135,7 +149,9 @@ put_table(StringInfo out, const SyncTable *table)
 
 		appendStringInfoString(out, i ? ",{" : "{");
 		put_string(out, "name", column->name);
-		appendStringInfo(out, "\"kind\":\"%c\"}", column->kind);
+		put_string(out, "type", type_name(column->type));
+		appendStringInfo(out, "\"kind\":\"%c\",\"hash\":%u,\"follows\":%s}", column->kind, column->name_hash,
+						 column->is_generated || i == table->updated_at ? "true" : "false");
 	}
 	appendStringInfoString(out, "]}");
 }

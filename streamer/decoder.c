@@ -3,6 +3,7 @@
 #include "decoder.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
 #include "log.h"
 
@@ -11,6 +12,19 @@ decoder_clear(struct decoder *d)
 {
 	transaction_release(d->building);
 	d->building = NULL;
+}
+
+/* The deletion itself only adds what the row was: its tombstone stands before it. */
+static void
+take_deletion(struct transaction *t, const struct record *r, const struct sync_table *table)
+{
+	char   *entity_id;
+	char   *old;
+
+	if (!change_read_deleted(r, table, &entity_id, &old))
+		return;
+	transaction_set_old(t, table->id, entity_id, old);
+	free(entity_id);
 }
 
 /* A row the change module cannot read is lost to the stream: whoever wants this transaction pulls. */
@@ -26,7 +40,11 @@ take_change(struct transaction *t, const struct record *r, enum table_role role,
 	else if (table != NULL && (is_insert || r->action == RECORD_UPDATE))
 		is_read = change_from_row(&c, r, table);
 	else
+	{
+		if (table != NULL && r->action == RECORD_DELETE)
+			take_deletion(t, r, table);
 		return;
+	}
 	if (is_read)
 		transaction_add(t, &c);
 	else

@@ -49,7 +49,7 @@ only 'pg\.h' wal.c query.c upkeep.c pg.c
 only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
 
-mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files)
+mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record reader wal2json pgoutput clock change change_parts tombstone render message token auth request origin plugin map chance memory files)
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page connection channel asking work checkpoints decoder)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
 never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}

@@ -6,9 +6,13 @@
 #include "sync.h"
 
 #include "access/xlog.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "replication/message.h"
@@ -19,6 +23,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
+PG_FUNCTION_INFO_V1(sync_adopt_publication);
 PG_FUNCTION_INFO_V1(sync_checkpoint);
 PG_FUNCTION_INFO_V1(sync_feed_tables);
 PG_FUNCTION_INFO_V1(sync_feed_rows);
@@ -49,6 +54,20 @@ Datum
 sync_column_kind(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_CHAR(sync_kind(PG_GETARG_OID(0)));
+}
+
+/* ALTER EXTENSION … ADD has no word for publications, though nothing else speaks against one as a member. */
+Datum
+sync_adopt_publication(PG_FUNCTION_ARGS)
+{
+	ObjectAddress extension;
+	ObjectAddress publication;
+
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("sync", false));
+	ObjectAddressSet(publication, PublicationRelationId, get_publication_oid(NameStr(*PG_GETARG_NAME(0)), false));
+	if (getExtensionOfObject(PublicationRelationId, publication.objectId) != extension.objectId)
+		recordDependencyOn(&publication, &extension, DEPENDENCY_EXTENSION);
+	PG_RETURN_VOID();
 }
 
 /* GetOuterUserId looks through SECURITY DEFINER: it is the role that called the definer function. */

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 
@@ -54,6 +55,24 @@ take_change(struct transaction *t, const struct record *r, enum table_role role,
 	}
 }
 
+static bool
+is_same(struct value a, struct value b)
+{
+	return a.kind == b.kind && a.len == b.len && memcmp(a.text, b.text, a.len) == 0;
+}
+
+/* The horizon rises with each purge, and concerns no session that is live. */
+static bool
+is_horizon_alone(const struct record *r)
+{
+	if (r->action != RECORD_UPDATE || strcmp(r->table, "instance") != 0 || r->identity_count != r->column_count)
+		return false;
+	for (size_t i = 0; i < r->column_count; i++)
+		if (!is_same(r->columns[i].value, r->identity[i].value) && !field_is(&r->columns[i], "horizon", strlen("horizon")))
+			return false;
+	return true;
+}
+
 static void
 take_row_record(struct decoder *d, const struct record *r, const struct sync_tables *tables)
 {
@@ -65,7 +84,7 @@ take_row_record(struct decoder *d, const struct record *r, const struct sync_tab
 		return;
 	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
 		transaction_raise(t, BARRIER_WATCH);
-	if (role == TABLE_REGISTRY || (r->action == RECORD_TRUNCATE && table != NULL))
+	if ((role == TABLE_REGISTRY && !is_horizon_alone(r)) || (r->action == RECORD_TRUNCATE && table != NULL))
 		transaction_raise(t, BARRIER_RELOAD);
 	if (t->barrier == BARRIER_LOST)
 		return;

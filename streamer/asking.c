@@ -54,7 +54,7 @@ asking_go_on(struct connection *c)
 			work_free(works_take_first(&c->works));
 		else if (!may_start(c, w))
 		{
-			c->all->calls.writable(c->socket);
+			connection_want_output(c);
 			return;
 		}
 		else if (w->kind == WORK_CATCH_UP)

@@ -59,6 +59,15 @@ frame_binary(const char *payload, size_t len)
 	return build(payload, len, true);
 }
 
+const char *
+frame_payload(const struct frame *f, size_t *len)
+{
+	size_t	header = f->bytes[1] < 126 ? 2 : f->bytes[1] == 126 ? 4 : 10;
+
+	*len = f->len - header;
+	return (const char *) f->bytes + header;
+}
+
 struct frame *
 frame_ping(void)
 {

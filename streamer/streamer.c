@@ -362,7 +362,7 @@ set_up_clients(struct streamer *s)
 	static const struct feed_calls feed_calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
-	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
+	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .stream_writable = http_stream_writable, .stream_close = http_stream_close, .device = device_moved};
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
@@ -374,6 +374,7 @@ set_up_clients(struct streamer *s)
 	if (s->server == NULL)
 		return false;
 	server_serve(s->server, s->connections);
+	http_serve(s->http, s->connections);
 	return true;
 }
 

@@ -11,6 +11,7 @@
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "poller.h"
 #include "writer.h"
 
 #define CLOSE_LIMIT_S 3				/* for the closing handshake */
@@ -173,6 +174,9 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 
 	switch ((int) reason)
 	{
+		case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+			poller_forget((int) (intptr_t) in);
+			return 0;
 		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 			return confirm_upgrade(s, wsi);
 		case LWS_CALLBACK_ESTABLISHED:

@@ -115,6 +115,13 @@ hub_gauges(const struct hub *h)
 	metric_set_for(METRIC_CHANNELS, "realtime", (double) kinds[1]);
 }
 
+void
+hub_each(const struct hub *h, void (*take)(void *owner, const struct session *s), void *owner)
+{
+	for (const struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+		take(owner, s);
+}
+
 size_t
 hub_count(const struct hub *h)
 {

@@ -45,12 +45,14 @@ struct feed
 	size_t	suspect_count;
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
+	struct reader *reader;
 	struct decoder decoder;
 	struct arrivals *arrivals;
 	struct ring ring;
 	struct cursor *cursor;
 	uint64_t cursor_xmax;
 	uint64_t commit_lsn;		/* end of the last commit decoded */
+	int64_t sent_us;			/* when the server sent the message being read, see feed_sent */
 };
 
 static void
@@ -197,7 +199,7 @@ checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 }
 
 struct feed *
-feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
+feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, void *owner)
 {
 	static const struct arrivals_calls arrivals_calls = {
 		.released = arrivals_done, .returned = checkpoint_returned, .reload = reload, .ask_rows = ask_rows, .hold = hold, .wake = wake};
@@ -205,6 +207,8 @@ feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
 
 	f->calls = *calls;
 	f->owner = owner;
+	f->reader = reader_new(plugin);
+	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
 	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
@@ -219,6 +223,7 @@ clear(struct feed *f)
 	f->suspects = NULL;
 	f->suspect_count = 0;
 	snapshot_free(&f->newest);
+	reader_reset(f->reader);
 	decoder_clear(&f->decoder);
 	arrivals_clear(f->arrivals);
 	ring_clear(&f->ring);
@@ -235,6 +240,7 @@ feed_free(struct feed *f)
 		return;
 	clear(f);
 	arrivals_free(f->arrivals);
+	reader_free(f->reader);
 	tables_free(f->tables);
 	free(f->system_id);
 	free(f);
@@ -370,6 +376,7 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 {
 	metric_add(METRIC_TRANSACTIONS, 1);
 	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
+	t->committed_us = r->committed_us != 0 ? r->committed_us : f->sent_us;
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
@@ -405,8 +412,9 @@ take_message(struct feed *f, const struct record *r)
 }
 
 static void
-take_record(struct feed *f, const struct record *r)
+take_record(void *owner, const struct record *r)
 {
+	struct feed *f = owner;
 	struct transaction *t;
 
 	if (r->action == RECORD_MESSAGE)
@@ -420,21 +428,21 @@ take_record(struct feed *f, const struct record *r)
 }
 
 void
-feed_line(struct feed *f, const char *line, size_t len, int64_t now_ms)
+feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t now_ms)
 {
-	struct record r;
-
 	f->now_ms = now_ms;
 	if (f->state < FEED_FILLING || f->tables == NULL)
 		return;
-	if (!record_parse(&r, line, len))
-	{
-		log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
-		f->calls.restart(f->owner, "a record could not be read");
+	if (reader_read(f->reader, message, len, lsn, take_record, f))
 		return;
-	}
-	take_record(f, &r);
-	record_free(&r);
+	log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
+	f->calls.restart(f->owner, "a record could not be read");
+}
+
+void
+feed_sent(struct feed *f, int64_t unix_us)
+{
+	f->sent_us = unix_us;
 }
 
 void

@@ -24,10 +24,12 @@ struct frame
 {
 	size_t	refs;
 	size_t	len;
+	int64_t committed_us;		/* of the oldest change in it, when that is live; else 0 */
 	unsigned char bytes[];		/* RFC 6455 header and payload */
 };
 
 struct frame *frame_text(const char *payload, size_t len);		/* one reference */
+struct frame *frame_binary(const char *payload, size_t len);		/* likewise */
 struct frame *frame_ping(void);
 struct frame *frame_retain(struct frame *f);
 void	frame_release(struct frame *f);

@@ -284,7 +284,9 @@ hub_replay(void *hub, struct session *s)
 	struct replay r = {hub, s};
 
 	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	r.hub->batches.is_replay = true;
 	deliver_touched(r.hub);
+	r.hub->batches.is_replay = false;
 }
 
 static int64_t
@@ -371,8 +373,8 @@ refresh_cursor(struct hub *h, struct session *s)
 	struct cursor *cursor = session_live_cursor(s);
 	bool	is_due = h->now_ms - s->cursor_ms >= CURSOR_IDLE_MS || (s->sent_ms == s->cursor_ms && h->now_ms - s->sent_ms >= CURSOR_AFTER_CHANGES_MS);
 
-	if (s->state == SESSION_LIVE && cursor != s->queued && is_due)
-		session_send_live(s, batches_frame(&h->batches, s->topic, cursor, NULL, 0, 0), false);
+	if (s->kind == SESSION_SYNC && s->state == SESSION_LIVE && cursor != s->queued && is_due)
+		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
 void

@@ -11,7 +11,7 @@
 
 #include "option_value.h"
 
-enum type { TEXT, LIST, ADDRESS, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
+enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
 
 struct option
 {
@@ -40,6 +40,7 @@ static const struct option table[] = {
 	{"jwt-audience", TEXT, AT(jwt_audience), "", 0, 0, "what tokens must have as, or among, aud; empty: anything"},
 	{"allow-origin", LIST, AT(allow_origin), "", 0, 0, "web origins let in, comma list; * any; empty: same host"},
 	{"default-role", TEXT, AT(default_role), "", 0, 0, "database role of tokens without a role; empty: refuse them"},
+	{"plugin", PLUGIN, AT(plugin), "wal2json", 0, 0, "wal2json or pgoutput: what decodes the WAL"},
 	{"demo", TEXT, AT(demo), "", 0, 0, "directory served at /demo/"},
 	{"log-level", LEVEL, AT(log_level), "info", 0, 0, "error, warning, info or debug"},
 	{"query-connections", COUNT, AT(query_connections), "4", 1, 1000, "connections for clients' requests"},
@@ -145,6 +146,8 @@ read_value(struct source *s, const struct option *d, const char *value)
 			return again ? option_add_text(dst, value) : option_set_text(dst, value, strlen(value));
 		case ADDRESS:
 			return option_read_address(s->options, value);
+		case PLUGIN:
+			return option_read_plugin(dst, value);
 		case LEVEL:
 			return option_read_level(dst, value);
 		case SWITCH:

@@ -23,6 +23,7 @@ struct options
 	char   *allow_origin;		/* comma list; "" = same host only; "*" = any */
 	char   *default_role;		/* "" = a token must name its role */
 	char   *demo;				/* directory served at /demo/, "" = off */
+	int		plugin;				/* enum plugin */
 	int		log_level;			/* enum log_level */
 	int		query_connections;
 	int		max_clients;

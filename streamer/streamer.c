@@ -102,11 +102,12 @@ slot_waits(void *owner, int pid)
 }
 
 static void
-wal_line(void *owner, const char *line, size_t len)
+wal_data(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us)
 {
 	struct streamer *s = owner;
 
-	feed_line(s->feed, line, len, loop_now_ms());
+	feed_sent(s->feed, sent_us);
+	feed_data(s->feed, message, len, lsn, loop_now_ms());
 }
 
 static void
@@ -427,7 +428,7 @@ set_up_clients(struct streamer *s)
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing, .status = status};
 
-	s->feed = feed_new(s->options->ring_size, &feed_calls, s);
+	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
 	s->hub = hub_new(s->feed);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
 	s->pages = pages_new(s->options, &pages_calls, s);
@@ -448,13 +449,13 @@ set_up_database(struct streamer *s)
 		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
 	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
-		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .line = wal_line, .lost = slot_lost};
+		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};
 
 	s->queries = query_pool_new(s->loop, s->options->query_database, s->options->query_connections, admit, s);
 	query_pool_report(s->queries, pulled);
 	s->upkeep = upkeep_new(s->loop, s->options->upkeep_database, &upkeep_calls, s);
 	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
-	s->wal = wal_new(s->loop, s->options->database, &wal_calls, s);
+	s->wal = wal_new(s->loop, s->options->database, (enum plugin) s->options->plugin, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
 	loop_timer_set(s->tick, 0);

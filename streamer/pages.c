@@ -109,8 +109,7 @@ refuse(const struct pages *p, struct page_answer *a, struct buffer *out)
 		"{\"error\":{\"code\":\"forbidden\",\"message\":\"this is shown on the streamer's own machine only\",\"hint\":\"--metrics-token-file lets others in\"}}";
 	bool	has_token = p->token[0] != '\0';
 
-	a->status = has_token ? 401 : 403;
-	a->type = "application/json";
+	*a = (struct page_answer){has_token ? 401 : 403, "application/json", NULL};
 	buffer_puts(out, has_token ? unauthorized : forbidden);
 }
 

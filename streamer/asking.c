@@ -24,11 +24,12 @@ static void
 start_pull_of(struct connection *c, struct session *s)
 {
 	struct buffer json;
+	enum request_kind kind;
 
 	buffer_init(&json);
-	session_pull_request(s, &json);
+	kind = session_pull_request(s, &json);
 	memory_require(json.failed ? NULL : json.data);
-	submit(c, REQUEST_CATCH_UP, &s->identity, json.data);
+	submit(c, kind, &s->identity, json.data);
 	buffer_free(&json);
 }
 

@@ -341,8 +341,8 @@ refresh_cursor(struct hub *h, struct session *s)
 	struct cursor *cursor = session_live_cursor(s);
 	bool	is_due = h->now_ms - s->cursor_ms >= CURSOR_IDLE_MS || (s->sent_ms == s->cursor_ms && h->now_ms - s->sent_ms >= CURSOR_AFTER_CHANGES_MS);
 
-	if (s->state == SESSION_LIVE && cursor != s->queued && is_due)
-		session_send_live(s, batches_frame(&h->batches, s->topic, cursor, NULL, 0, 0), false);
+	if (s->kind == SESSION_SYNC && s->state == SESSION_LIVE && cursor != s->queued && is_due)
+		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
 void

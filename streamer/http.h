@@ -8,6 +8,7 @@
 #include "auth.h"
 #include "buffer.h"
 #include "options.h"
+#include "relay.h"
 #include "request.h"
 
 struct http;
@@ -17,6 +18,7 @@ struct lws;
 struct http_calls
 {
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*broadcast)(void *owner, const struct relayed *b);
 	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
 };
 

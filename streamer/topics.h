@@ -29,6 +29,7 @@ struct topic_member
 {
 	struct topic *topic;	/* NULL: in none */
 	size_t	place;			/* among its members */
+	void   *owner;
 };
 
 struct topics

@@ -81,6 +81,7 @@ read_config(struct json_value payload)
 	r->acks_broadcasts = read_flag(broadcast, "ack");
 	r->hears_itself = read_flag(broadcast, "self");
 	r->has_presence = read_flag(presence, "enabled");
+	r->is_supabase = json_type(json_member(config, "postgres_changes")) == JSON_ARRAY;
 	r->is_anonymous = read_flag(presence, "anonymous");
 	if (!json_string(json_member(presence, "key"), r->presence_key, sizeof(r->presence_key)))
 		r->presence_key[0] = '\0';

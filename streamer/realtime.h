@@ -32,6 +32,7 @@ struct realtime
 	bool	is_private;
 	bool	acks_broadcasts;
 	bool	hears_itself;			/* its own broadcasts too */
+	bool	is_supabase;			/* its client is Supabase's, by the looks of its config */
 	bool	has_presence;			/* it wants to know who is there */
 	bool	is_anonymous;			/* when it is present it shows a random key and nothing else */
 	char	presence_key[PRESENCE_KEY_MAX + 1];		/* "": the server makes one */

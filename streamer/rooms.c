@@ -15,6 +15,9 @@
 #include "realtime.h"
 #include "topics.h"
 
+#define STATE_AFTER_MS 100			/* a diff that needs the whole state after it; */
+#define STATE_EVERY_MS 1000			/* at most so often, */
+#define STATE_METAS_MAX 200			/* and only of topics this small */
 #define RECHECK_SPREAD_MS 500		/* rights that may have changed for everybody */
 
 struct rooms
@@ -232,25 +235,49 @@ rooms_untrack(struct rooms *r, struct session *s)
 }
 
 static void
-tell_diff(struct topic *topic)
+tell(struct topic *topic, const char *event, const struct buffer *payload, bool only_supabase)
 {
 	struct shapes f = {NULL, NULL, NULL};
+
+	memory_require(payload->failed ? NULL : payload->data);
+	for (size_t i = topic->count; i-- > 0;)
+	{
+		struct session *s = topic->members[i]->owner;
+
+		if (s->realtime->sees_presence && (s->realtime->is_supabase || !only_supabase))
+			put(s, text_frame(&f, s, event, payload));
+	}
+	release(&f);
+}
+
+/* Supabase's client, 2.109 for one, forgets the refs of metas once another one of their key joins or leaves, and would keep them for ever: the whole
+ * state puts it right. To clients that count well it says nothing new. */
+static void
+tell_diff(struct topic *topic, int64_t now_ms)
+{
 	struct buffer diff;
 
 	buffer_init(&diff);
 	if (presence_put_diff(&topic->presence, &diff))
-	{
-		memory_require(diff.failed ? NULL : diff.data);
-		for (size_t i = topic->count; i-- > 0;)
-		{
-			struct session *s = topic->members[i]->owner;
-
-			if (s->realtime->sees_presence)
-				put(s, text_frame(&f, s, "presence_diff", &diff));
-		}
-	}
-	release(&f);
+		tell(topic, "presence_diff", &diff, false);
+	if (topic->presence.has_overlap && topic->state_at_ms == 0 && presence_count(&topic->presence) <= STATE_METAS_MAX)
+		topic->state_at_ms = topic->state_ms + STATE_EVERY_MS > now_ms + STATE_AFTER_MS ? topic->state_ms + STATE_EVERY_MS : now_ms + STATE_AFTER_MS;
 	buffer_free(&diff);
+}
+
+static void
+tell_state(struct topic *topic, int64_t now_ms)
+{
+	struct buffer state;
+
+	if (topic->state_at_ms == 0 || now_ms < topic->state_at_ms)
+		return;
+	topic->state_at_ms = 0;
+	topic->state_ms = now_ms;
+	buffer_init(&state);
+	presence_put_state(&topic->presence, &state);
+	tell(topic, "presence_state", &state, true);
+	buffer_free(&state);
 }
 
 /* While it is being told a topic cannot go: it counts as changed. */
@@ -266,9 +293,10 @@ rooms_tick(struct rooms *r, int64_t now_ms)
 		struct topic *topic = list;
 
 		list = topic->next_changed;
-		tell_diff(topic);
+		tell_diff(topic, now_ms);
+		tell_state(topic, now_ms);
 		topic->is_changed = false;
-		if (topic->presence.changed != NULL)		/* somebody was put out while it was told */
+		if (topic->presence.changed != NULL || topic->state_at_ms != 0)		/* somebody was put out while it was told */
 			topics_changed(&r->topics, topic);
 		topics_tidy(&r->topics, topic);
 	}

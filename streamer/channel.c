@@ -8,6 +8,7 @@
 #include "memory.h"
 #include "metrics.h"
 #include "realtime.h"
+#include "rooms.h"
 
 #define SYNC_TOPIC "sync:"
 
@@ -50,6 +51,7 @@ session_closed(void *connection, struct session *s)
 	while (c->sessions[i] != s)
 		i++;
 	c->sessions[i] = c->sessions[--c->session_count];
+	rooms_leave(c->all->rooms, s);
 	hub_remove(c->all->hub, s);
 	tell_device(c, s, false);
 	s->subscription.next = c->all->closed;
@@ -106,6 +108,7 @@ add_session(struct connection *c)
 	calls.hub = c->all->hub;
 	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
 	s->format = c->format;
+	s->rooms = c->all->rooms;
 	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));
 	c->sessions[c->session_count++] = s;
 	hub_add(c->all->hub, s);
@@ -232,7 +235,7 @@ take_realtime(struct connection *c, struct session *s, const struct message *m, 
 {
 	if (strcmp(m->event, "access_token") == 0)
 		renew_realtime(c, s, m);
-	else
+	else if (!sending_take(c, s, m, refs))
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }
 

@@ -15,6 +15,7 @@ struct connections
 	const struct auth *auth;
 	const struct feed *feed;
 	struct hub *hub;
+	struct rooms *rooms;
 	struct connections_calls calls;
 	void   *owner;
 	struct connection *first;
@@ -61,6 +62,9 @@ struct session *connection_session(const struct connection *c, uint64_t id);		/*
 
 /* channel.c: a whole message whose rate was found good */
 void	channel_take(struct connection *c, const struct message *m, const struct message_refs *refs);
+
+/* sending.c: a broadcast, or a word about presence; false: it is neither */
+bool	sending_take(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs);
 
 /* asking.c */
 void	asking_go_on(struct connection *c);		/* starts the next request, if there is one and room for its answer */

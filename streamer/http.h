@@ -9,6 +9,7 @@
 #include "buffer.h"
 #include "options.h"
 #include "pages.h"
+#include "relay.h"
 #include "request.h"
 
 struct http;
@@ -18,6 +19,7 @@ struct lws;
 struct http_calls
 {
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*broadcast)(void *owner, const struct relayed *b);
 	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
 	void	(*status)(void *owner, const struct token *who, struct buffer *json);	/* appends what a user may know of the server */
 };

@@ -1,6 +1,6 @@
-/* admission.c - who may be in a realtime: topic and do what there: asked at the join, with a new token, and whenever it may have changed. */
+/* entrance.c - who may be in a realtime: topic and do what there: asked at the join, with a new token, and whenever it may have changed. */
 /* SPDX-License-Identifier: PostgreSQL */
-#include "admission.h"
+#include "entrance.h"
 
 #include <string.h>
 
@@ -13,7 +13,7 @@
 #define RECHECK_AGAIN_MS 1000		/* the stream may run ahead of what a query sees */
 #define RIGHTS_VALUES_MAX 100
 
-static enum admission
+static enum entrance
 refuse(struct session *s, const char *code, const char *text, bool names_topic)
 {
 	struct buffer full;
@@ -28,11 +28,11 @@ refuse(struct session *s, const char *code, const char *text, bool names_topic)
 		session_close(s, "phx_close", NULL);
 	}
 	buffer_free(&full);
-	return ADMISSION_REFUSED;
+	return ENTRANCE_REFUSED;
 }
 
 /* A public topic serves everybody, or nobody: then only changes of rows can come by it. One that could carry nothing is refused. */
-static enum admission
+static enum entrance
 enter_public(struct session *s)
 {
 	struct realtime *r = s->realtime;
@@ -41,11 +41,11 @@ enter_public(struct session *s)
 		r->rights = (struct rights){true, true, true};
 	else if (r->has_presence || r->binding_count == 0)
 		return refuse(s, "PrivateOnly", "This project only allows private channels", false);
-	return ADMISSION_GRANTED;
+	return ENTRANCE_GRANTED;
 }
 
-enum admission
-admission_ask(struct session *s)
+enum entrance
+entrance_ask(struct session *s)
 {
 	if (strlen(realtime_name(s)) > TOPIC_NAME_MAX)
 		return refuse(s, "TopicNameTooLong", "A topic has at most 240 bytes", false);
@@ -53,7 +53,7 @@ admission_ask(struct session *s)
 		return enter_public(s);
 	s->realtime->is_rights_due = true;
 	session_want_pull(s);
-	return ADMISSION_ASKED;
+	return ENTRANCE_ASKED;
 }
 
 static void
@@ -63,7 +63,7 @@ lose_presence(struct session *s)
 	s->realtime->sees_presence = false;
 }
 
-static enum admission
+static enum entrance
 use_rights(struct session *s, struct rights rights)
 {
 	struct realtime *r = s->realtime;
@@ -77,28 +77,28 @@ use_rights(struct session *s, struct rights rights)
 		lose_presence(s);
 	r->recheck_ms = s->now_ms + (r->is_recheck_doubled ? RECHECK_AGAIN_MS : RECHECK_MS + chance_below(RECHECK_MS / 4));
 	r->is_recheck_doubled = false;
-	return ADMISSION_GRANTED;
+	return ENTRANCE_GRANTED;
 }
 
 /* Without an answer a client that is there stays; one that comes, or has become somebody else, tries again. */
-static enum admission
+static enum entrance
 go_without_answer(struct session *s, bool is_recheck)
 {
 	s->realtime->recheck_ms = s->now_ms + RECHECK_AGAIN_MS + chance_below(RECHECK_AGAIN_MS);
 	if (is_recheck)
-		return ADMISSION_GRANTED;
+		return ENTRANCE_GRANTED;
 	if (!s->realtime->is_answered)
 		return refuse(s, "UnableToConnectToProject", "Realtime was unable to connect to the project database", false);
 	session_close(s, "phx_error", "the rights in this topic could not be read");
-	return ADMISSION_REFUSED;
+	return ENTRANCE_REFUSED;
 }
 
-enum admission
-admission_answer(struct session *s, const struct answer *a)
+enum entrance
+entrance_answer(struct session *s, const struct answer *a)
 {
 	bool	is_recheck = s->realtime->step != REALTIME_RIGHTS;
 	struct json *doc;
-	enum admission result;
+	enum entrance result;
 
 	if (a->status != ANSWER_OK && request_error(a).is_passing)
 		return go_without_answer(s, is_recheck);
@@ -109,7 +109,7 @@ admission_answer(struct session *s, const struct answer *a)
 }
 
 void
-admission_enter(struct session *s)
+entrance_enter(struct session *s)
 {
 	struct realtime *r = s->realtime;
 
@@ -122,7 +122,7 @@ admission_enter(struct session *s)
 }
 
 void
-admission_recheck(struct session *s, int64_t at_ms)
+entrance_recheck(struct session *s, int64_t at_ms)
 {
 	struct realtime *r = s->realtime;
 
@@ -132,7 +132,7 @@ admission_recheck(struct session *s, int64_t at_ms)
 }
 
 void
-admission_tick(struct session *s)
+entrance_tick(struct session *s)
 {
 	struct realtime *r = s->realtime;
 

@@ -13,6 +13,7 @@
 #include "client_stats.h"
 #include "files.h"
 #include "log.h"
+#include "loop.h"
 #include "map.h"
 #include "memory.h"
 #include "message.h"
@@ -22,12 +23,14 @@
 #include "text.h"
 #include "work.h"
 
+#define RETRY_AFTER_S 2
 #define LINGER_S 3			/* after a refusal input is read on for so long: hanging up at once could hide the answer from the client */
 #define CHUNK 65536
 #define HEADERS_MAX 4096
 #define ORIGIN_MAX 256
 #define MEDIA_MAX 128
 #define RIGHTS_VALUES_MAX 100
+#define FORWARDED_MAX 1024		/* a longer header counts for nothing */
 #define BODY_VALUES_MAX 1000000
 
 struct http
@@ -35,6 +38,7 @@ struct http
 	const struct options *options;
 	const struct auth *auth;
 	struct pages *pages;
+	struct admission *admission;
 	struct http_calls calls;
 	void   *owner;
 	char   *demo;				/* owned: the demo's directory without links; NULL: off */
@@ -59,6 +63,7 @@ struct http_exchange
 	struct posted *posted;			/* owned: what is to be broadcast; NULL: none */
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
+	int		retry_after_s;
 	unsigned int status;			/* of the response; 0: not known yet */
 	const char *type;				/* of the response; NULL: JSON */
 	const char *policy;				/* its content-security-policy; NULL: none */
@@ -68,13 +73,14 @@ struct http_exchange
 };
 
 struct http *
-http_new(const struct options *o, const struct auth *auth, struct pages *pages, const struct http_calls *calls, void *owner)
+http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner)
 {
 	struct http *h = memory_new(sizeof(*h));
 
 	h->options = o;
 	h->auth = auth;
 	h->pages = pages;
+	h->admission = admission;
 	h->calls = *calls;
 	h->owner = owner;
 	map_init(&h->exchanges);
@@ -188,13 +194,15 @@ send_headers(struct http_exchange *e)
 	unsigned char *start = buffer + LWS_PRE;
 	unsigned char *at = start;
 	unsigned char *end = buffer + sizeof(buffer) - 1;
+	char	wait[16];
 
 	if (lws_add_http_common_headers(e->wsi, e->status, e->type != NULL ? e->type : "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
 		return -1;
 	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
 		return -1;
-	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", "2", &at, end))
+	snprintf(wait, sizeof(wait), "%d", e->retry_after_s > 0 ? e->retry_after_s : RETRY_AFTER_S);
+	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", wait, &at, end))
 		return -1;
 	e->must_close = e->must_close || e->body_seen < e->body_expected;
 	if (e->must_close && !add_header(e, "connection:", "close", &at, end))
@@ -412,6 +420,34 @@ read_api_key(struct http_exchange *e, char *out, size_t size)
 	return lws_get_urlarg_by_name(e->wsi, "apikey=", out, (int) size);
 }
 
+void
+http_address(const struct http *h, struct lws *wsi, char address[ADDRESS_MAX])
+{
+	const char *name = admission_header(h->admission);
+	char	peer[ADDRESS_MAX];
+	char	forwarded[FORWARDED_MAX];
+	int		len = lws_hdr_copy(wsi, forwarded, sizeof(forwarded), WSI_TOKEN_X_FORWARDED_FOR);
+
+	if (name[0] != 'x')
+		len = lws_hdr_custom_copy(wsi, forwarded, sizeof(forwarded), name, (int) strlen(name));
+	if (len <= 0)
+		forwarded[0] = '\0';
+	if (lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+		peer[0] = '\0';
+	admission_address(h->admission, peer, forwarded, address);
+}
+
+/* Whoever is known is counted as that user, all others by their address: also those whose tokens are no good. */
+static bool
+is_within_rate(struct http *h, struct http_exchange *e)
+{
+	char	address[ADDRESS_MAX];
+
+	http_address(h, e->wsi, address);
+	e->retry_after_s = admission_request(h->admission, e->identity.subject, address, loop_now_ms());
+	return e->retry_after_s == 0;
+}
+
 static const char *
 authenticate(struct http *h, struct http_exchange *e)
 {
@@ -429,13 +465,19 @@ authenticate(struct http *h, struct http_exchange *e)
 static bool
 measure_body(struct http_exchange *e)
 {
-	char	length[24];
+	char	length[64];
 	uint64_t expected = 0;
 	bool	is_clear = lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) <= 0;
+	bool	is_digits;
 
 	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length));
+	is_digits = length[0] != '\0' && length[strspn(length, "0123456789")] == '\0';
 	if (lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
-		is_clear = is_clear && text_uint64(length, strlen(length), &expected) && expected < SIZE_MAX / 2;
+	{
+		is_clear = is_clear && is_digits;
+		if (is_digits && (!text_uint64(length, strlen(length), &expected) || expected > SIZE_MAX / 2))
+			expected = SIZE_MAX / 2;		/* too large, whatever it is */
+	}
 	e->body_expected = (size_t) expected;
 	e->must_close = !is_clear;
 	return is_clear;
@@ -447,11 +489,20 @@ begin_api(struct http *h, struct http_exchange *e)
 	const char *problem;
 
 	if (!check_origin(h, e))
+	{
 		respond_error(e, 403, "forbidden", "this origin is not allowed", NULL);
-	else if ((problem = authenticate(h, e)) != NULL)
-		respond_error(e, 401, "unauthorized", problem, NULL);
-	else if (e->body_expected > h->options->max_body)
+		return;
+	}
+	if (e->body_expected > h->options->max_body)
+	{
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
+		return;
+	}
+	problem = authenticate(h, e);
+	if (!is_within_rate(h, e))
+		respond_error(e, 429, "rate_limited", "too many requests", NULL);
+	else if (problem != NULL)
+		respond_error(e, 401, "unauthorized", problem, NULL);
 }
 
 static void

@@ -37,6 +37,7 @@ struct streamer
 {
 	const struct options *options;
 	struct keyfiles *keyfiles;
+	struct admission *admission;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
@@ -448,6 +449,7 @@ tick(void *owner)
 		return;
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
+	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
 	pages_tick(s->pages, now_ms, unix_now_ms());
 }
@@ -481,11 +483,12 @@ set_up_clients(struct streamer *s)
 	s->relay = loop_timer_new(s->loop, relay_woken, s);
 	s->rooms = rooms_new(chance_bits(), s->options->public_topics, &rooms_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, s->rooms, &connections_calls, s);
+	connections_limit(s->connections, s->admission);
 	s->pages = pages_new(s->options, &pages_calls, s);
 	if (s->pages == NULL)
 		return false;
-	s->http = http_new(s->options, &s->auth, s->pages, &http_calls, s);
-	s->server = server_new(s->loop, s->options, s->http);
+	s->http = http_new(s->options, &s->auth, s->admission, s->pages, &http_calls, s);
+	s->server = server_new(s->loop, s->options, s->http, s->admission);
 	if (s->server == NULL)
 		return false;
 	server_serve(s->server, s->connections);
@@ -541,7 +544,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!set_up_keys(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->admission = admission_new(o)) == NULL || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -571,5 +574,6 @@ streamer_free(struct streamer *s)
 	hub_free(s->hub);
 	feed_free(s->feed);
 	keyfiles_free(s->keyfiles);
+	admission_free(s->admission);
 	free(s);
 }

@@ -11,6 +11,7 @@
 #include "decoder.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "ring.h"
 
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
@@ -372,6 +373,8 @@ feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
 static void
 commit(struct feed *f, const struct record *r, struct transaction *t)
 {
+	metric_add(METRIC_TRANSACTIONS, 1);
+	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
@@ -470,6 +473,18 @@ bool
 feed_is_ready(const struct feed *f)
 {
 	return f->state == FEED_READY && !f->is_stalled;
+}
+
+void
+feed_gauges(const struct feed *f, int64_t now_ms)
+{
+	size_t	count = 0;
+
+	for (const struct transaction *t = f->ring.first; t != NULL; t = t->next)
+		count++;
+	metric_set(METRIC_RING_BYTES, (double) f->ring.bytes);
+	metric_set(METRIC_RING_TRANSACTIONS, (double) count);
+	metric_set(METRIC_SLOT_LAG_SECONDS, f->checkpoints.wanted_ms != 0 ? (double) (now_ms - f->checkpoints.wanted_ms) / 1000 : 0);
 }
 
 const char *

@@ -49,6 +49,7 @@ void	feed_wake(struct feed *f);
 void	feed_tick(struct feed *f, int64_t now_ms);		/* some 20 times a second */
 
 bool	feed_is_ready(const struct feed *f);
+void	feed_gauges(const struct feed *f, int64_t now_ms);
 const char *feed_missing(const struct feed *f);			/* NULL: ready */
 struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
 uint64_t feed_cursor_xmax(const struct feed *f);

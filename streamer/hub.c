@@ -8,6 +8,7 @@
 #include "batch.h"
 #include "chance.h"
 #include "memory.h"
+#include "metrics.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
@@ -94,6 +95,24 @@ hub_remove(struct hub *h, struct session *s)
 	free(sub->batch);
 	sub->batch = NULL;
 	h->count--;
+}
+
+void
+hub_gauges(const struct hub *h)
+{
+	static const char *const states[] = {"new", "authenticated", "catching_up", "live", "closing"};
+	size_t	in[5] = {0};
+	size_t	kinds[2] = {0};
+
+	for (const struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		in[s->state]++;
+		kinds[s->kind == SESSION_REALTIME]++;
+	}
+	for (int i = SESSION_AUTHENTICATED; i <= SESSION_LIVE; i++)
+		metric_set_for(METRIC_SESSIONS, states[i], (double) in[i]);
+	metric_set_for(METRIC_CHANNELS, "sync", (double) kinds[0]);
+	metric_set_for(METRIC_CHANNELS, "realtime", (double) kinds[1]);
 }
 
 size_t
@@ -192,7 +211,11 @@ deliver(struct hub *h, struct session *s)
 	if (sub->is_nudged)
 		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
 	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
+	{
+		metric_add(METRIC_BATCHES, 1);
+		metric_add(METRIC_CHANGES, sub->batch_count);
 		session_deliver(s, &h->batches, sub->batch, sub->batch_count, sub->batch_hash);
+	}
 	sub->batch_count = 0;
 	sub->is_nudged = false;
 }
@@ -341,8 +364,8 @@ refresh_cursor(struct hub *h, struct session *s)
 	struct cursor *cursor = session_live_cursor(s);
 	bool	is_due = h->now_ms - s->cursor_ms >= CURSOR_IDLE_MS || (s->sent_ms == s->cursor_ms && h->now_ms - s->sent_ms >= CURSOR_AFTER_CHANGES_MS);
 
-	if (s->state == SESSION_LIVE && cursor != s->queued && is_due)
-		session_send_live(s, batches_frame(&h->batches, s->topic, cursor, NULL, 0, 0), false);
+	if (s->kind == SESSION_SYNC && s->state == SESSION_LIVE && cursor != s->queued && is_due)
+		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
 void

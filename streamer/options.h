@@ -36,6 +36,10 @@ struct options
 	int		auth_timeout_s;
 	int		ping_interval_s;
 	int		max_messages_per_second;
+	int		upkeep_interval_s;
+	int		purge_keep_days;
+	int		purge_keep_log_days;
+	bool	no_pull_log;
 	bool	check;
 	bool	help;
 	bool	version;

@@ -12,6 +12,7 @@
 #include "chance.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "pg.h"
 
 #define LINES_PER_TURN 2000			/* so that clients are served between them */
@@ -68,6 +69,7 @@ connected(void *owner)
 	struct wal *w = owner;
 
 	w->heard_ms = loop_now_ms();
+	metric_add_for(METRIC_DATABASE_CONNECTS, "replication", 1);
 	send_simple(w, WAL_IDENTIFYING, "IDENTIFY_SYSTEM");
 }
 
@@ -194,6 +196,8 @@ take_message(struct wal *w, const char *message, size_t len)
 	{
 		if (get64(message + 1) > w->received)
 			w->received = get64(message + 1);
+		metric_add(METRIC_WAL_RECORDS, 1);
+		metric_add(METRIC_WAL_BYTES, len - DATA_HEADER);
 		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1));
 	}
 	else if (len >= KEEPALIVE_SIZE && message[0] == 'k')
@@ -370,6 +374,12 @@ wal_restart(struct wal *w, const char *reason)
 		return;
 	w->restart_reason = memory_string(reason);
 	loop_timer_set(w->more, 0);
+}
+
+uint64_t
+wal_received(const struct wal *w)
+{
+	return w->state == WAL_STREAMING ? w->received : 0;
 }
 
 const char *

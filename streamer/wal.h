@@ -26,6 +26,7 @@ void	wal_free(struct wal *w);
 void	wal_start(struct wal *w);				/* after slot_created; else does nothing */
 void	wal_pause(struct wal *w, bool is_paused);	/* no messages while paused, status reports go on */
 void	wal_restart(struct wal *w, const char *reason);	/* gives the slot up, soon: never from within this call */
+uint64_t wal_received(const struct wal *w);		/* everything before this was read; 0: there is no stream */
 const char *wal_missing(const struct wal *w);	/* NULL: the stream is flowing; else what is waited for */
 
 #endif

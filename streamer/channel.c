@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client_stats.h"
 #include "connection_parts.h"
 #include "memory.h"
 #include "metrics.h"
 #include "realtime.h"
+#include "rooms.h"
 
 #define SYNC_TOPIC "sync:"
 
@@ -49,6 +51,7 @@ session_closed(void *connection, struct session *s)
 	while (c->sessions[i] != s)
 		i++;
 	c->sessions[i] = c->sessions[--c->session_count];
+	rooms_leave(c->all->rooms, s);
 	hub_remove(c->all->hub, s);
 	tell_device(c, s, false);
 	connection_left(c, s->identity.subject);
@@ -76,6 +79,7 @@ refuse_join(struct connection *c, const struct message_refs *refs, bool is_realt
 {
 	struct buffer response;
 
+	metric_add_for(METRIC_JOINS_REFUSED, is_realtime ? "realtime" : "sync", 1);
 	if (!is_realtime)
 	{
 		connection_reply_error(c, refs, code, text, NULL);
@@ -116,6 +120,7 @@ add_session(struct connection *c)
 	calls.hub = c->all->hub;
 	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
 	s->format = c->format;
+	s->rooms = c->all->rooms;
 	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));
 	c->sessions[c->session_count++] = s;
 	hub_add(c->all->hub, s);
@@ -262,8 +267,19 @@ take_realtime(struct connection *c, struct session *s, const struct message *m, 
 {
 	if (strcmp(m->event, "access_token") == 0)
 		renew_realtime(c, s, m);
-	else
+	else if (!sending_take(c, s, m, refs))
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
+}
+
+static void
+take_stats(struct connection *c, const struct message *m, const struct message_refs *refs)
+{
+	const char *problem = client_stats_take(m->payload);
+
+	if (problem != NULL)
+		connection_reply_error(c, refs, "bad_request", problem, NULL);
+	else
+		connection_reply(c, refs, true, "{}", 2);
 }
 
 static void
@@ -275,6 +291,8 @@ take_sync(struct connection *c, struct session *s, const struct message *m, cons
 		renew(c, s, m, refs);
 	else if (request_named(m->event, &kind))
 		take_request(c, s, kind, m, refs);
+	else if (strcmp(m->event, "stats") == 0)
+		take_stats(c, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }

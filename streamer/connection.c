@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chance.h"
 #include "connection_parts.h"
@@ -14,6 +15,7 @@
 #define SLOW_LIMIT_MS 30000			/* something waits for the client, and it takes nothing */
 #define PONG_LIMIT_MS 10000
 #define SLOW_RESYNC_MS 2000
+#define BROADCAST_HEAD 2048			/* what stands around a payload; twice the payload's limit is read, to say that it is too large */
 #define ABUSE_SECONDS 5				/* so many seconds' worth of refused messages close the connection */
 
 static const char *
@@ -96,7 +98,9 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	frame_release(entry.frame);
 	cursor_release(entry.cursor);
 	outbox_drop_live(&c->outbox, entry.session);
-	if (s != NULL)
+	if (s != NULL && s->kind == SESSION_REALTIME)
+		session_close(s, "phx_error", "too slow");		/* it joins again, and learns who is there then */
+	else if (s != NULL)
 		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
@@ -147,7 +151,12 @@ refuse_rate(struct connection *c, const struct message_refs *refs)
 static size_t
 limit_of(const struct connection *c, const char *event)
 {
-	return strcmp(event, "push") == 0 ? c->all->options->max_push : c->all->options->max_frame;
+	const struct options *o = c->all->options;
+	size_t	broadcast = 2 * o->max_broadcast + BROADCAST_HEAD;
+
+	if (strcmp(event, "push") == 0)
+		return o->max_push;
+	return strcmp(event, "broadcast") == 0 && broadcast > o->max_frame ? broadcast : o->max_frame;
 }
 
 static void
@@ -221,10 +230,25 @@ connection_has_frames(const struct connection *c)
 	return c->outbox.count > 0;
 }
 
+/* The commit's time is the server's, the other ours: on two machines their clocks have to agree. */
+static void
+note_time(int64_t committed_us, int64_t *sent_us)
+{
+	struct timespec now;
+
+	if (*sent_us == 0)
+	{
+		clock_gettime(CLOCK_REALTIME, &now);
+		*sent_us = (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	}
+	metric_observe(METRIC_COMMIT_TO_SEND, *sent_us - committed_us);
+}
+
 bool
 connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 {
 	struct outbox_entry e;
+	int64_t sent_us = 0;
 
 	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
@@ -238,6 +262,8 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 
 		if (s != NULL)
 			session_sent(s, e.cursor);
+		if (e.frame->committed_us != 0)
+			note_time(e.frame->committed_us, &sent_us);
 		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}
@@ -355,7 +381,7 @@ tick(struct connection *c, int64_t now_ms)
 }
 
 struct connections *
-connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls, void *owner)
+connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls, void *owner)
 {
 	struct connections *all = memory_new(sizeof(*all));
 
@@ -363,6 +389,7 @@ connections_new(const struct options *o, const struct auth *auth, const struct f
 	all->auth = auth;
 	all->feed = feed;
 	all->hub = hub;
+	all->rooms = rooms;
 	all->calls = *calls;
 	all->owner = owner;
 	map_init(&all->requests);

@@ -14,6 +14,7 @@
 #include "hub.h"
 #include "options.h"
 #include "request.h"
+#include "rooms.h"
 
 /* Close codes of ours, beside RFC 6455's 1000-1011. */
 #define CLOSE_NORMAL 1000
@@ -39,7 +40,7 @@ struct connections_calls
 };
 
 /* All connections of the process, and what they share. */
-struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls,
+struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls,
 									void *owner);
 void	connections_free(struct connections *all);
 void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now);	/* time limits, pings: once a second */

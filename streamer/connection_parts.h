@@ -17,6 +17,7 @@ struct connections
 	const struct feed *feed;
 	struct admission *admission;
 	struct hub *hub;
+	struct rooms *rooms;
 	struct connections_calls calls;
 	void   *owner;
 	struct connection *first;
@@ -71,6 +72,9 @@ void	connection_over(struct connection *c);		/* its last channel has ended; only
 
 /* channel.c: a whole message whose rate was found good */
 void	channel_take(struct connection *c, const struct message *m, const struct message_refs *refs);
+
+/* sending.c: a broadcast, or a word about presence; false: it is neither */
+bool	sending_take(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs);
 
 /* asking.c */
 void	asking_go_on(struct connection *c);		/* starts the next request, if there is one and room for its answer */

@@ -1,4 +1,4 @@
-/* http.c - plain HTTP: push and pull, health, the demo's files. Beside the sockets of server.c, in the same library. */
+/* http.c - plain HTTP: push and pull, broadcasts, health, the demo's files. Beside the sockets of server.c, in the same library. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "http.h"
 
@@ -10,13 +10,16 @@
 
 #include <libwebsockets.h>
 
+#include "client_stats.h"
 #include "files.h"
 #include "log.h"
 #include "loop.h"
 #include "map.h"
 #include "memory.h"
 #include "message.h"
+#include "metrics.h"
 #include "origin.h"
+#include "posted.h"
 #include "stream.h"
 #include "text.h"
 #include "work.h"
@@ -27,6 +30,8 @@
 #define HEADERS_MAX 4096
 #define ORIGIN_MAX 256
 #define ARGUMENT_MAX 4096		/* of the URL */
+#define MEDIA_MAX 128
+#define RIGHTS_VALUES_MAX 100
 #define FORWARDED_MAX 1024		/* a longer header counts for nothing */
 #define BODY_VALUES_MAX 1000000
 
@@ -34,6 +39,7 @@ struct http
 {
 	const struct options *options;
 	const struct auth *auth;
+	struct pages *pages;
 	struct admission *admission;
 	struct connections *connections;
 	struct http_calls calls;
@@ -49,12 +55,15 @@ struct http_exchange
 	struct lws *wsi;
 	uint64_t id;
 	enum request_kind kind;
+	bool	is_stats;				/* a client's statistics: kind says nothing */
 	char	origin[ORIGIN_MAX];		/* to be allowed in the response; "" = no CORS headers */
 	struct token identity;			/* owned */
 	size_t	body_expected;
 	size_t	body_seen;
 	bool	must_close;				/* after the response: part of the request was not read */
 	struct buffer body;
+	bool	is_broadcast;
+	struct posted *posted;			/* owned: what is to be broadcast; NULL: none */
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
 	int		retry_after_s;
@@ -65,18 +74,21 @@ struct http_exchange
 	char   *token;					/* owned: as the stream's client sent it, until it has joined; likewise where it stands */
 	char   *last_event;
 	unsigned int status;			/* of the response; 0: not known yet */
+	const char *type;				/* of the response; NULL: JSON */
+	const char *policy;				/* its content-security-policy; NULL: none */
 	struct buffer response;
 	size_t	sent;
 	bool	has_sent_headers;
 };
 
 struct http *
-http_new(const struct options *o, const struct auth *auth, struct admission *admission, const struct http_calls *calls, void *owner)
+http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner)
 {
 	struct http *h = memory_new(sizeof(*h));
 
 	h->options = o;
 	h->auth = auth;
+	h->pages = pages;
 	h->admission = admission;
 	h->calls = *calls;
 	h->owner = owner;
@@ -117,6 +129,7 @@ free_exchange(struct http *h, struct http_exchange **place)
 	free(e->token);
 	free(e->last_event);
 	token_free(&e->identity);
+	posted_free(e->posted);
 	buffer_free(&e->body);
 	buffer_free(&e->response);
 	free(e->pull_json);
@@ -134,8 +147,23 @@ http_refuse(struct lws *wsi, unsigned int status)
 static void
 respond(struct http_exchange *e, unsigned int status)
 {
+	char	text[8];
+
+	snprintf(text, sizeof(text), "%u", status);
+	metric_add_for(METRIC_HTTP_REQUESTS, text, 1);
 	e->status = status;
 	lws_callback_on_writable(e->wsi);
+}
+
+/* As Supabase's clients read errors. */
+static void
+put_broadcast_error(struct buffer *out, const char *code, const char *text)
+{
+	buffer_printf(out, "{\"error\":\"%s: ", code);
+	buffer_json_escaped(out, text, strlen(text));
+	buffer_printf(out, "\",\"code\":\"%s\",\"message\":", code);
+	buffer_json_string(out, text, strlen(text));
+	buffer_putc(out, '}');
 }
 
 static void
@@ -143,7 +171,14 @@ respond_error(struct http_exchange *e, unsigned int status, const char *code, co
 {
 	struct buffer *out = &e->response;
 
+	metric_add_for(METRIC_ERRORS, code, 1);
 	buffer_reset(out);
+	if (e->is_broadcast)
+	{
+		put_broadcast_error(out, code, text);
+		respond(e, status);
+		return;
+	}
 	buffer_printf(out, "{\"error\":{\"code\":\"%s\",\"message\":", code);
 	buffer_json_string(out, text, strlen(text));
 	if (hint != NULL)
@@ -183,9 +218,11 @@ send_headers(struct http_exchange *e)
 	char	wait[16];
 	bool	is_stream = e->stream != NULL;
 
-	if (lws_add_http_common_headers(e->wsi, e->status, is_stream ? "text/event-stream" : "application/json", is_stream ? LWS_ILLEGAL_HTTP_CONTENT_LEN : e->response.len, &at, end) != 0 ||
+	if (lws_add_http_common_headers(e->wsi, e->status, is_stream ? "text/event-stream" : e->type != NULL ? e->type : "application/json", is_stream ? LWS_ILLEGAL_HTTP_CONTENT_LEN : e->response.len, &at, end) != 0 ||
 		(is_stream && !add_header(e, "x-accel-buffering:", "no", &at, end)) || !add_cors(e, &at, end) ||
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
+		return -1;
+	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
 		return -1;
 	snprintf(wait, sizeof(wait), "%d", e->retry_after_s > 0 ? e->retry_after_s : RETRY_AFTER_S);
 	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", wait, &at, end))
@@ -249,6 +286,47 @@ submit(struct http *h, struct http_exchange *e, enum request_kind kind, const ch
 	h->calls.submit(h->owner, &r, exchange_answer, h, e->id);
 }
 
+/* All or nothing: the rights in every private topic are known before the first message goes. */
+static void
+go_on_broadcasting(struct http *h, struct http_exchange *e)
+{
+	const char *topic = posted_topic(e->posted);
+
+	if (topic != NULL)
+	{
+		submit(h, e, REQUEST_TOPIC, topic);
+		return;
+	}
+	posted_send(e->posted, h->calls.broadcast, h->owner);
+	respond(e, 202);
+}
+
+static void
+take_rights(struct http *h, struct http_exchange *e, const struct answer *a)
+{
+	struct request_error error = request_error(a);
+	struct json *rights = a->status == ANSWER_OK ? json_parse(a->json, a->len, RIGHTS_VALUES_MAX) : NULL;
+
+	if (a->status != ANSWER_OK && error.is_passing)
+		respond_error(e, (unsigned int) error.http_status, error.code, error.text, NULL);
+	else if (posted_may(e->posted, json_root(rights)))
+		go_on_broadcasting(h, e);
+	else
+		respond_error(e, 403, "Unauthorized", "You do not have permissions to write to this topic", NULL);
+	json_free(rights);
+}
+
+static void
+broadcast(struct http *h, struct http_exchange *e)
+{
+	struct posted_problem problem = posted_read(e->posted, e->body.data != NULL ? e->body.data : "", e->body.len, h->options->max_broadcast, h->options->public_topics);
+
+	if (problem.text != NULL)
+		respond_error(e, problem.status, problem.code, problem.text, NULL);
+	else
+		go_on_broadcasting(h, e);
+}
+
 static void
 exchange_answer(void *owner, uint64_t id, const struct answer *a)
 {
@@ -258,6 +336,11 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 
 	if (e == NULL)
 		return;
+	if (e->posted != NULL)
+	{
+		take_rights(h, e, a);
+		return;
+	}
 	if (e->pushed != NULL)
 		works_join(&e->response, e->pushed, a);
 	else if (a->status != ANSWER_OK)
@@ -436,6 +519,20 @@ write_stream(struct http_exchange *e)
 	return state == STREAM_OVER ? -1 : result;
 }
 
+static void
+take_stats(struct http_exchange *e, struct json_value stats)
+{
+	const char *problem = client_stats_take(stats);
+
+	if (problem != NULL)
+	{
+		respond_error(e, 400, "bad_request", problem, NULL);
+		return;
+	}
+	buffer_puts(&e->response, "{\"success\":true}");
+	respond(e, 200);
+}
+
 /* The body is complete: ask the database, unless the request has been refused before. */
 static void
 body_complete(struct http *h, struct http_exchange *e)
@@ -447,6 +544,11 @@ body_complete(struct http *h, struct http_exchange *e)
 	if (e->status != 0)
 		return;
 	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
+	if (e->posted != NULL)
+	{
+		broadcast(h, e);
+		return;
+	}
 	doc = e->body.len > 0 && text_is_utf8(e->body.data, e->body.len) ? json_parse(e->body.data, e->body.len, BODY_VALUES_MAX) : NULL;
 	if (doc == NULL || json_type(json_root(doc)) != JSON_OBJECT)
 	{
@@ -457,6 +559,12 @@ body_complete(struct http *h, struct http_exchange *e)
 	if (e->is_stream)
 	{
 		start_stream_as_told(h, e, json_root(doc));
+		json_free(doc);
+		return;
+	}
+	if (e->is_stats)
+	{
+		take_stats(e, json_root(doc));
 		json_free(doc);
 		return;
 	}
@@ -486,6 +594,17 @@ check_origin(struct http *h, struct http_exchange *e)
 		return true;
 	e->origin[0] = '\0';
 	return false;
+}
+
+/* Supabase's clients send their key twice; it counts when they have no token. */
+static const char *
+read_api_key(struct http_exchange *e, char *out, size_t size)
+{
+	static const char name[] = "apikey:";
+
+	if (lws_hdr_custom_copy(e->wsi, out, (int) size, name, sizeof(name) - 1) > 0)
+		return out;
+	return lws_get_urlarg_by_name(e->wsi, "apikey=", out, (int) size);
 }
 
 void
@@ -524,6 +643,8 @@ authenticate(struct http *h, struct http_exchange *e)
 
 	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, value, sizeof(value));
 	token = auth_bearer(value);
+	if (token == NULL)
+		token = read_api_key(e, value, sizeof(value));
 	return token != NULL ? auth_verify(h->auth, &e->identity, token, strlen(token), time(NULL)) : "no access token was given";
 }
 
@@ -572,6 +693,23 @@ begin_api(struct http *h, struct http_exchange *e)
 }
 
 static void
+begin_broadcast(struct http *h, struct http_exchange *e, const char *path)
+{
+	struct posted_problem problem;
+	char	media[MEDIA_MAX];
+	char	is_private[8];
+	const char *given = lws_get_urlarg_by_name(e->wsi, "private=", is_private, sizeof(is_private));
+
+	begin_api(h, e);
+	if (e->status != 0)
+		return;
+	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, media, sizeof(media));
+	e->posted = posted_new(path, given != NULL && strcmp(given, "true") == 0, media, &problem);
+	if (problem.text != NULL)
+		respond_error(e, problem.status, problem.code, problem.text, NULL);
+}
+
+static void
 answer_ready(struct http *h, struct http_exchange *e)
 {
 	struct buffer missing;
@@ -584,6 +722,67 @@ answer_ready(struct http *h, struct http_exchange *e)
 		buffer_printf(&e->response, "{\"status\":\"not ready\",\"missing\":[%s]}", missing.data);
 	respond(e, missing.len == 0 ? 200 : 503);
 	buffer_free(&missing);
+}
+
+/* A proxy on this machine that hides where its requests come from would make everybody local: see --metrics-token-file. */
+static bool
+is_local(struct lws *wsi)
+{
+	static const enum lws_token_indexes passed_on[] = {WSI_TOKEN_X_FORWARDED_FOR, WSI_TOKEN_HTTP_X_REAL_IP, WSI_TOKEN_HTTP_VIA};
+	char	peer[64] = "";
+
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+		if (lws_hdr_total_length(wsi, passed_on[i]) > 0)
+			return false;
+	if (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)
+		return false;
+	lws_get_peer_simple(wsi, peer, sizeof(peer));
+	return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "::ffff:127.", 11) == 0;
+}
+
+static void
+argument(struct lws *wsi, const char *name, char *out, size_t size)
+{
+	const char *value = lws_get_urlarg_by_name(wsi, name, out, (int) size);
+
+	if (value == NULL)
+		out[0] = '\0';
+	else if (value != out)
+		memmove(out, value, strlen(value) + 1);
+}
+
+/* false: no page of that name. */
+static bool
+answer_page(struct http *h, struct http_exchange *e, const char *path)
+{
+	char	user[256];
+	char	since[32];
+	char	authorization[512];
+	struct page_request r = {.path = path, .user = user, .since = since, .is_local = is_local(e->wsi)};
+	struct page_answer a;
+
+	argument(e->wsi, "user=", user, sizeof(user));
+	argument(e->wsi, "since=", since, sizeof(since));
+	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	r.bearer = auth_bearer(authorization);
+	if (!pages_answer(h->pages, &r, &a, &e->response))
+		return false;
+	memory_require(e->response.failed ? NULL : e->response.data);
+	e->type = a.type;
+	e->policy = a.policy;
+	respond(e, a.status);
+	return true;
+}
+
+static void
+answer_status(struct http *h, struct http_exchange *e)
+{
+	begin_api(h, e);
+	if (e->status != 0)
+		return;
+	h->calls.status(h->owner, &e->identity, &e->response);
+	memory_require(e->response.failed ? NULL : e->response.data);
+	respond(e, 200);
 }
 
 static int
@@ -658,12 +857,17 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
 	bool	is_stream = strcmp(path, "/api/v1/sync/stream") == 0;
+	bool	is_broadcast = posted_is_address(path);
 	bool	is_api;
+	bool	is_status;
 	struct http_exchange *e;
 
 	free_exchange(h, place);
 	*place = e = new_exchange(h, wsi);
-	is_api = request_of(path, &e->kind);
+	e->is_broadcast = is_broadcast;
+	e->is_stats = strcmp(path, "/api/v1/sync/stats") == 0;
+	is_status = strcmp(path, "/api/v1/sync/status") == 0;
+	is_api = request_of(path, &e->kind) || e->is_stats;
 	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
 		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
@@ -671,11 +875,15 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		free_exchange(h, place);
 		return serve_file(h, wsi, path + 6);
 	}
+	else if (is_post && is_broadcast)
+		begin_broadcast(h, e, path);
 	else if (is_post && is_api)
 		begin_api(h, e);
 	else if ((is_post || is_get) && is_stream)
 		begin_stream(h, e, is_get);
-	else if (is_options && (is_api || is_stream))
+	else if (is_get && is_status)
+		answer_status(h, e);
+	else if (is_options && (is_api || is_stream || is_status || is_broadcast))
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -684,7 +892,9 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_get && strcmp(path, "/readyz") == 0)
 		answer_ready(h, e);
-	else if (is_api || is_stream)
+	else if (is_get && answer_page(h, e, path))
+		return 0;
+	else if (is_api || is_stream || is_broadcast)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else
 		respond_error(e, 404, "not_found", "there is nothing here", NULL);

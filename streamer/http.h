@@ -10,6 +10,8 @@
 #include "buffer.h"
 #include "connection.h"
 #include "options.h"
+#include "pages.h"
+#include "relay.h"
 #include "request.h"
 
 struct http;
@@ -19,10 +21,12 @@ struct lws;
 struct http_calls
 {
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*broadcast)(void *owner, const struct relayed *b);
 	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
+	void	(*status)(void *owner, const struct token *who, struct buffer *json);	/* appends what a user may know of the server */
 };
 
-struct http *http_new(const struct options *o, const struct auth *auth, struct admission *admission, const struct http_calls *calls, void *owner);
+struct http *http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner);
 void	http_serve(struct http *h, struct connections *connections);		/* before the first turn */
 void	http_free(struct http *h);
 

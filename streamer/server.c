@@ -12,6 +12,7 @@
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "poller.h"
 #include "writer.h"
 
 #define CLOSE_LIMIT_S 5				/* for the closing handshake */
@@ -263,6 +264,7 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 	switch ((int) reason)
 	{
 		case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+			poller_forget((int) (intptr_t) in);
 			return has_room_for(s, (int) (intptr_t) in) ? 0 : 1;
 		case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
 			count_in(s, wsi);

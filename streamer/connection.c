@@ -447,6 +447,32 @@ connection_left(struct connection *c, const char *user)
 		admission_user_leave(c->all->admission, user);
 }
 
+static bool
+is_of_device(const struct session *s, const char *user, const char *device)
+{
+	struct json *doc;
+	char   *id;
+	bool	is_it;
+
+	if (s->device_id == NULL || strcmp(s->identity.subject, user) != 0)
+		return false;
+	doc = json_parse(s->device_id, strlen(s->device_id), 2);
+	id = json_strdup(json_root(doc));
+	is_it = id != NULL && strcmp(id, device) == 0;
+	free(id);
+	json_free(doc);
+	return is_it;
+}
+
+void
+connections_revoke(struct connections *all, const char *user, const char *device)
+{
+	for (struct connection *c = all->first; c != NULL; c = c->next)
+		for (size_t i = c->session_count; i > 0; i--)
+			if (is_of_device(c->sessions[i - 1], user, device))
+				session_close(c->sessions[i - 1], "phx_error", "device_revoked");
+}
+
 void
 connections_clock(struct connections *all, int64_t now_ms)
 {

@@ -58,6 +58,8 @@ struct handshake
 	enum message_format format;
 };
 
+void	connections_revoke(struct connections *all, const char *user, const char *device);		/* ends every channel of the device */
+
 /* Joins and users are counted there; once, before the first client. */
 void	connections_limit(struct connections *all, struct admission *admission);
 

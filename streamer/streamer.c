@@ -30,6 +30,7 @@
 #include "wal.h"
 
 #define TICK_MS 50
+#define DEVICE_VALUES_MAX 4096	/* of a row of sync.device: what its client says of itself has at most 4096 bytes */
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
 
@@ -231,11 +232,39 @@ woken(void *owner)
 	feed_wake(s->feed);
 }
 
+/* A device that was revoked loses its channels before anything of this transaction goes out. Where the stream has a gap the pull that bridges it refuses them. */
+static void
+cut_revoked(struct streamer *s, const struct transaction *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+	{
+		const struct stream_change *c = &t->changes[i];
+		const struct sync_table *table = c->kind == CHANGE_ROW ? tables_by_id(feed_tables(s->feed), c->table_id) : NULL;
+		struct json *doc;
+		struct json_value row;
+		char   *user;
+		char   *device;
+
+		if (table == NULL || strcmp(table->entity_type, "sync.device") != 0)
+			continue;
+		doc = json_parse(c->json, c->json_len, DEVICE_VALUES_MAX);
+		row = json_member(json_root(doc), "data");
+		user = json_strdup(json_member(row, "user_id"));
+		device = json_strdup(json_member(row, "device_id"));
+		if (user != NULL && device != NULL && json_type(json_member(row, "revoked_at")) == JSON_STRING)
+			connections_revoke(s->connections, user, device);
+		free(user);
+		free(device);
+		json_free(doc);
+	}
+}
+
 static void
 released(void *owner, struct transaction *t)
 {
 	struct streamer *s = owner;
 
+	cut_revoked(s, t);
 	hub_released(s->hub, t, loop_now_ms());
 	if (t->barrier == BARRIER_WATCH)
 		rooms_recheck(s->rooms, NULL, loop_now_ms());

@@ -478,6 +478,7 @@ tick(void *owner)
 		return;
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
+	server_look(s->server);
 	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
 	pages_tick(s->pages, now_ms, unix_now_ms());

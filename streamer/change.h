@@ -48,6 +48,7 @@ struct change
 	uint64_t xid;				/* sync_xid of the row or tombstone */
 	bool	needs_reread;		/* json is NULL: fetch it by sync.feed_rows */
 	char   *old_values;			/* owned; JSON object that a tombstone keeps for judging policies; else NULL */
+	bool	is_handover;		/* a tombstone of a row that lives on under its key and scope value, for those who may not see it any more */
 	char   *json;				/* owned; the change object; NULL if CHANGE_MARKED */
 	size_t	json_len;
 };

@@ -43,7 +43,7 @@ static void
 join(struct connection *c, const struct message *m, const struct message_refs *refs)
 {
 	static const struct session_calls template = {
-		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .settle = hub_flush, .replay = hub_replay, .put = connection_put_for_session, .want_pull = asking_want_pull,
+		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .discard = hub_discard, .is_blocked = connection_is_blocked, .settle = hub_flush, .replay = hub_replay, .put = connection_put_for_session, .want_pull = asking_want_pull,
 		.closed = session_closed};
 	struct session_calls calls = template;
 	struct session *s = find_topic(c, m->topic);

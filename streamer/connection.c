@@ -31,9 +31,18 @@ connection_put(struct connection *c, struct outbox_entry entry)
 	if (c->outbox.count == 0)
 	{
 		c->taken_ms = c->now_ms;
+		c->put_turn = c->all->turn;
 		c->all->calls.writable(c->socket);
 	}
 	outbox_put(&c->outbox, entry);
+}
+
+bool
+connection_is_blocked(void *connection)
+{
+	const struct connection *c = connection;
+
+	return c->outbox.count > 0 && c->put_turn != c->all->turn;
 }
 
 struct session *
@@ -184,6 +193,8 @@ connection_take(struct connection *c, struct buffer *out, size_t most, int64_t n
 		cursor_release(e.cursor);
 	}
 	c->is_blocked = out->len > start;
+	for (size_t i = 0; c->outbox.count == 0 && i < c->session_count; i++)
+		hub_drained(c->all->hub, c->sessions[i]);
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
 
@@ -285,6 +296,7 @@ connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now)
 void
 connections_turn_end(struct connections *all)
 {
+	all->turn++;
 	while (all->closed != NULL)
 	{
 		struct session *s = all->closed;

@@ -9,6 +9,13 @@
 
 #define TABLES_COLUMN_MAX 1600		/* PostgreSQL's own limit of columns in a table */
 
+/* A set of a table's columns: bit i % 8 of byte i / 8 is its columns[i]. */
+static inline bool
+column_set_has(const uint8_t *set, int index)
+{
+	return (set[index / 8] >> (index % 8) & 1) != 0;
+}
+
 struct sync_column
 {
 	char   *name;

@@ -74,6 +74,7 @@ change_from_tombstone(struct change *c, const struct record *r, const struct syn
 		return false;
 	c->entity_id = json_strdup(g.entity_id);
 	c->old_values = json_strdup(g.old_values);
+	c->is_handover = json_equals(g.reason, "access");
 	if (c->entity_id != NULL && change_set_scope(c, g.scope_value) && render_grave(c, &g))
 		return true;
 	change_free(c);

@@ -24,11 +24,12 @@ static void
 start_pull_of(struct connection *c, struct session *s)
 {
 	struct buffer json;
+	enum request_kind kind;
 
 	buffer_init(&json);
-	session_pull_request(s, &json);
+	kind = session_pull_request(s, &json);
 	memory_require(json.failed ? NULL : json.data);
-	submit(c, REQUEST_CATCH_UP, &s->identity, json.data);
+	submit(c, kind, &s->identity, json.data);
 	buffer_free(&json);
 }
 
@@ -59,7 +60,7 @@ asking_go_on(struct connection *c)
 		else if (w->kind == WORK_CATCH_UP)
 			start_pull_of(c, s);
 		else
-			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : REQUEST_PULL, &s->identity, w->json);
+			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : w->request, &s->identity, w->json);
 	}
 }
 

@@ -33,6 +33,8 @@ struct connection
 	struct connection *next;
 	void   *socket;
 	char   *bearer;				/* owned; NULL: the handshake had none */
+	enum message_format format;
+	bool	is_lenient;			/* speaks to Supabase, it believes: what cannot be read is dropped, not answered with a close */
 	struct session **sessions;	/* the topics joined; owned until closed */
 	size_t	session_count;
 	struct outbox outbox;

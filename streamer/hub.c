@@ -164,6 +164,24 @@ hub_remove(struct hub *h, struct session *s)
 	h->count--;
 }
 
+void
+hub_gauges(const struct hub *h)
+{
+	static const char *const states[] = {"new", "authenticated", "catching_up", "live", "closing"};
+	size_t	in[5] = {0};
+	size_t	kinds[2] = {0};
+
+	for (const struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		in[s->state]++;
+		kinds[s->kind == SESSION_REALTIME]++;
+	}
+	for (int i = SESSION_AUTHENTICATED; i <= SESSION_LIVE; i++)
+		metric_set_for(METRIC_SESSIONS, states[i], (double) in[i]);
+	metric_set_for(METRIC_CHANNELS, "sync", (double) kinds[0]);
+	metric_set_for(METRIC_CHANNELS, "realtime", (double) kinds[1]);
+}
+
 size_t
 hub_count(const struct hub *h)
 {
@@ -348,8 +366,11 @@ send_ready(struct hub *h, struct session *s, size_t ready)
 	hold_cursor(s);
 	s->subscription.failures = 0;
 	count = choose(h, s, items, ready);
-	if (count > 0)
-		session_deliver(s, &h->batches, h->outgoing, count, hash_of(h->outgoing, count));
+	if (count == 0)
+		return;
+	metric_add(METRIC_BATCHES, 1);
+	metric_add(METRIC_CHANGES, count);
+	session_deliver(s, &h->batches, h->outgoing, count, hash_of(h->outgoing, count));
 }
 
 static void
@@ -601,8 +622,8 @@ refresh_cursor(struct hub *h, struct session *s)
 	struct cursor *cursor = session_live_cursor(s);
 	bool	is_due = h->now_ms - s->cursor_ms >= CURSOR_IDLE_MS || (s->sent_ms == s->cursor_ms && h->now_ms - s->sent_ms >= CURSOR_AFTER_CHANGES_MS);
 
-	if (s->state == SESSION_LIVE && cursor != s->queued && is_due)
-		session_send_live(s, batches_frame(&h->batches, s->topic, cursor, NULL, 0, 0), false);
+	if (s->kind == SESSION_SYNC && s->state == SESSION_LIVE && cursor != s->queued && is_due)
+		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
 static void

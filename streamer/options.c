@@ -11,7 +11,7 @@
 
 #include "option_value.h"
 
-enum type { TEXT, LIST, ADDRESS, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
+enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
 
 struct option
 {
@@ -35,8 +35,12 @@ static const struct option table[] = {
 	{"upkeep-database", TEXT, AT(upkeep_database), "", 0, 0, "for the streamer's own; default: --database as sync_upkeep"},
 	{"listen", ADDRESS, 0, "127.0.0.1:4000", 0, 0, "HOST:PORT, [IPv6]:PORT or PORT"},
 	{"jwt-secret-file", TEXT, AT(jwt_secret_file), "", 0, 0, "file with the secret of HS256 tokens, 32 bytes or more"},
+	{"jwks-file", TEXT, AT(jwks_file), "", 0, 0, "file with keys of RS256, ES256 and HS256 tokens; read again when it changes"},
+	{"jwt-issuer", TEXT, AT(jwt_issuer), "", 0, 0, "what tokens must have as iss; empty: anything"},
+	{"jwt-audience", TEXT, AT(jwt_audience), "", 0, 0, "what tokens must have as, or among, aud; empty: anything"},
 	{"allow-origin", LIST, AT(allow_origin), "", 0, 0, "web origins let in, comma list; * any; empty: same host"},
 	{"default-role", TEXT, AT(default_role), "", 0, 0, "database role of tokens without a role; empty: refuse them"},
+	{"plugin", PLUGIN, AT(plugin), "wal2json", 0, 0, "wal2json or pgoutput: what decodes the WAL"},
 	{"demo", TEXT, AT(demo), "", 0, 0, "directory served at /demo/"},
 	{"log-level", LEVEL, AT(log_level), "info", 0, 0, "error, warning, info or debug"},
 	{"query-connections", COUNT, AT(query_connections), "4", 1, 1000, "connections for clients' requests"},
@@ -50,6 +54,10 @@ static const struct option table[] = {
 	{"auth-timeout", SECONDS, AT(auth_timeout_s), "10", 1, 3600, "seconds until a client must have joined"},
 	{"ping-interval", SECONDS, AT(ping_interval_s), "30", 1, 3600, "seconds between pings"},
 	{"max-messages-per-second", COUNT, AT(max_messages_per_second), "50", 1, 100000, "messages of one client"},
+	{"upkeep-interval", SECONDS, AT(upkeep_interval_s), "3600", 0, 604800, "seconds between purges; 0: this streamer does no upkeep"},
+	{"purge-keep", COUNT, AT(purge_keep_days), "30", 0, 36500, "days that deletions and verdicts are kept: how long a device may stay away"},
+	{"purge-keep-log", COUNT, AT(purge_keep_log_days), "365", 0, 36500, "days that history, activity, the sync log and unused devices are kept"},
+	{"no-pull-log", SWITCH, AT(no_pull_log), NULL, 0, 0, "do not write pulls to the sync log"},
 	{"check", SWITCH, AT(check), NULL, 0, 0, "try the settings and the database, then exit"},
 	{"help", SWITCH, AT(help), NULL, 0, 0, "print this, then exit"},
 	{"version", SWITCH, AT(version), NULL, 0, 0, "print the version, then exit"},
@@ -136,6 +144,8 @@ read_value(struct source *s, const struct option *d, const char *value)
 			return again ? option_add_text(dst, value) : option_set_text(dst, value, strlen(value));
 		case ADDRESS:
 			return option_read_address(s->options, value);
+		case PLUGIN:
+			return option_read_plugin(dst, value);
 		case LEVEL:
 			return option_read_level(dst, value);
 		case SWITCH:
@@ -335,9 +345,9 @@ complete(struct options *o, struct buffer *error)
 		buffer_puts(error, "--database is required: the connection string of the role with REPLICATION");
 		return false;
 	}
-	if (o->jwt_secret_file[0] == '\0')
+	if (o->jwt_secret_file[0] == '\0' && o->jwks_file[0] == '\0')
 	{
-		buffer_puts(error, "--jwt-secret-file is required: the file with the secret that tokens are signed with");
+		buffer_puts(error, "--jwt-secret-file or --jwks-file is required: the file with the secret that tokens are signed with, or the keys");
 		return false;
 	}
 	return derive(&o->query_database, o->database, "sync_query", error) &&
@@ -376,7 +386,7 @@ options_free(struct options *o)
 void
 options_help(struct buffer *out)
 {
-	buffer_puts(out, "Usage: sync-streamer --database CONNINFO --jwt-secret-file FILE [--name value ...]\n\n");
+	buffer_puts(out, "Usage: sync-streamer --database CONNINFO --jwt-secret-file FILE | --jwks-file FILE [--name value ...]\n\n");
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 	{
 		buffer_printf(out, "  --%-26s %s", table[i].name, table[i].help);

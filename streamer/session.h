@@ -15,7 +15,7 @@
 #include "snapshot.h"
 #include "token.h"
 
-/* In the order of life. Only set_state() in session.c changes it. */
+/* In the order of life. Only session_enter() changes it. */
 enum session_state
 {
 	SESSION_NEW,				/* made; nothing checked */
@@ -34,6 +34,7 @@ enum session_kind
 struct batches;
 struct identity;
 struct projection;
+struct realtime;
 struct release;
 struct route;
 
@@ -107,7 +108,9 @@ struct session
 	const struct feed *feed;
 	char	topic[MESSAGE_TOPIC_MAX + 1];
 	char	join_ref[MESSAGE_REF_MAX + 1];
+	enum message_format format;	/* of its client */
 	struct token identity;		/* owned */
+	struct realtime *realtime;	/* owned; NULL unless SESSION_REALTIME */
 	char   *device_id;			/* owned JSON string of the join; NULL: none */
 	char   *base;				/* owned: the pull request's members but the token, without braces */
 
@@ -140,7 +143,7 @@ void	session_free(struct session *s);
 void	session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms);
 void	session_renew(struct session *s, struct token *identity);		/* takes it over: same subject and role; pulls again */
 
-void	session_pull_request(struct session *s, struct buffer *out);
+enum request_kind session_pull_request(struct session *s, struct buffer *out);
 void	session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms);
 void	session_sent(struct session *s, struct cursor *position);		/* a frame with this position went to the socket */
 
@@ -157,6 +160,14 @@ void	session_deliver(struct session *s, struct batches *b, const struct stream_c
 /* A batch of the stream. The frame is shared by sessions of one topic. */
 struct cursor *session_live_cursor(const struct session *s);		/* borrowed: what a batch now would carry */
 void	session_send_live(struct session *s, struct frame *f, bool has_changes);		/* f was built with session_live_cursor; takes the reference */
+
+/* What realtime.c shares with sync: topics. */
+void	session_begin(struct session *s, const struct message *m, struct token *identity, int64_t now_ms);	/* takes the identity over: authenticated */
+void	session_enter(struct session *s, enum session_state state);
+void	session_want_pull(struct session *s);		/* of either kind: a request whose turn comes by session_pull_request */
+void	session_put_event(struct session *s, const char *ref, const char *event, const char *payload, size_t len);
+void	session_reply_to_join(struct session *s, bool is_ok, const struct buffer *response);
+void	session_try_again(struct session *s, int64_t least_ms, int64_t most_ms);	/* a pull, after twice the time of the last try */
 
 /* Ends it: phx_error or phx_close to the client (NULL event: nothing). */
 void	session_close(struct session *s, const char *event, const char *reason);

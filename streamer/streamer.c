@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +12,12 @@
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
+#include "keyfiles.h"
 #include "log.h"
 #include "loop.h"
+#include "maintain.h"
 #include "memory.h"
+#include "metrics.h"
 #include "query.h"
 #include "server.h"
 #include "upkeep.h"
@@ -24,11 +26,11 @@
 #define TICK_MS 50
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
-#define SECRET_MAX 65536
 
 struct streamer
 {
 	const struct options *options;
+	struct keyfiles *keyfiles;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
@@ -38,6 +40,7 @@ struct streamer
 	struct server *server;
 	struct query_pool *queries;
 	struct upkeep *upkeep;
+	struct maintain *maintain;
 	struct wal *wal;
 	struct loop_timer *tick;
 	struct loop_timer *wake;
@@ -95,11 +98,11 @@ slot_waits(void *owner, int pid)
 }
 
 static void
-wal_line(void *owner, const char *line, size_t len)
+wal_data(void *owner, const char *message, size_t len, uint64_t lsn)
 {
 	struct streamer *s = owner;
 
-	feed_line(s->feed, line, len, loop_now_ms());
+	feed_data(s->feed, message, len, lsn, loop_now_ms());
 }
 
 static void
@@ -114,6 +117,7 @@ static void
 upkeep_up(void *owner)
 {
 	(void) owner;
+	metric_add_for(METRIC_DATABASE_CONNECTS, "upkeep", 1);
 }
 
 static void
@@ -167,6 +171,7 @@ ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
 {
 	struct streamer *s = owner;
 
+	metric_add(METRIC_ROWS_REREAD, count);
 	upkeep_ask_rows(s->upkeep, table_id, keys, count);
 }
 
@@ -269,6 +274,36 @@ submit(void *owner, const struct request *r, request_done done, void *done_owner
 }
 
 static void
+device_moved(void *owner, const char *user, const char *device, bool is_here)
+{
+	struct streamer *s = owner;
+
+	if (s->maintain == NULL)
+		return;
+	if (is_here)
+		maintain_joined(s->maintain, user, device);
+	else
+		maintain_left(s->maintain, user, device, loop_now_ms());
+}
+
+static uint64_t
+wal_position(void *owner)
+{
+	struct streamer *s = owner;
+
+	return wal_received(s->wal);
+}
+
+static void
+pulled(void *owner, const char *user, const char *device, size_t changes, size_t bytes, const char *status, double ms)
+{
+	struct streamer *s = owner;
+
+	if (!s->options->no_pull_log)
+		maintain_log_pull(s->maintain, user, device, changes, bytes, status, ms);
+}
+
+static void
 verdicts(void *owner, uint64_t id, const struct answer *a)
 {
 	struct streamer *s = owner;
@@ -333,35 +368,25 @@ tick(void *owner)
 	loop_timer_set(s->tick, TICK_MS);
 	feed_tick(s->feed, now_ms);
 	hub_tick(s->hub, now_ms, unix_now);
+	maintain_tick(s->maintain, now_ms);
 	if (now_ms - s->second_ms < SECOND_MS)
 		return;
 	s->second_ms = now_ms;
+	keyfiles_look(s->keyfiles);
 	connections_tick(s->connections, now_ms, unix_now);
 }
 
-/* White space at the end goes: files written by shells end in a newline. */
 static bool
-read_secret(struct streamer *s)
+set_up_keys(struct streamer *s)
 {
-	unsigned char secret[SECRET_MAX];
-	FILE   *f = fopen(s->options->jwt_secret_file, "re");
-	size_t	len = f != NULL ? fread(secret, 1, sizeof(secret), f) : 0;
+	const struct options *o = s->options;
 
-	if (f == NULL || ferror(f))
-		log_event(LOG_LEVEL_ERROR, "secret_unreadable", "file=\"%s\" reason=\"%s\"", s->options->jwt_secret_file, strerror(errno));
-	else
-	{
-		while (len > 0 && (secret[len - 1] == '\n' || secret[len - 1] == '\r' || secret[len - 1] == ' '))
-			len--;
-		s->auth.keys = token_keys_hs256(secret, len);
-		if (s->auth.keys == NULL)
-			log_event(LOG_LEVEL_ERROR, "secret_too_short", "file=\"%s\" bytes=%zu least=32", s->options->jwt_secret_file, len);
-	}
-	explicit_bzero(secret, sizeof(secret));
-	if (f != NULL)
-		fclose(f);
-	s->auth.default_role = s->options->default_role;
-	return s->auth.keys != NULL;
+	s->keyfiles = keyfiles_new(o);
+	if (s->keyfiles == NULL)
+		return false;
+	s->auth = (struct auth) {
+		.rules = {.keys = keyfiles_keys(s->keyfiles), .issuer = o->jwt_issuer, .audience = o->jwt_audience}, .default_role = o->default_role};
+	return true;
 }
 
 static bool
@@ -371,10 +396,10 @@ set_up_clients(struct streamer *s)
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
 	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
-	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close};
+	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
 
-	s->feed = feed_new(s->options->ring_size, &feed_calls, s);
+	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
 	s->hub = hub_new(s->feed, s->options->max_queue, s->options->query_connections, &judge_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
 	s->http = http_new(s->options, &s->auth, &http_calls, s);
@@ -390,12 +415,15 @@ set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
 		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
+	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
-		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .line = wal_line, .lost = slot_lost};
+		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};
 
 	s->queries = query_pool_new(s->loop, s->options->query_database, s->options->query_connections, admit, s);
+	query_pool_report(s->queries, pulled);
 	s->upkeep = upkeep_new(s->loop, s->options->upkeep_database, &upkeep_calls, s);
-	s->wal = wal_new(s->loop, s->options->database, &wal_calls, s);
+	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
+	s->wal = wal_new(s->loop, s->options->database, (enum plugin) s->options->plugin, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
 	s->judge = loop_timer_new(s->loop, judge_woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
@@ -410,6 +438,7 @@ streamer_turn(struct streamer *s)
 	hub_flush(s->hub);
 	connections_clock(s->connections, loop_now_ms());
 	connections_turn_end(s->connections);
+	server_turn_end(s->server);
 	return is_good;
 }
 
@@ -430,7 +459,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!read_secret(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -444,6 +473,8 @@ streamer_free(struct streamer *s)
 {
 	wal_free(s->wal);
 	upkeep_free(s->upkeep);
+	maintain_free(s->maintain);
+	s->maintain = NULL;			/* the last connections' channels end below */
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
 	loop_timer_free(s->judge);
@@ -455,6 +486,6 @@ streamer_free(struct streamer *s)
 	connections_free(s->connections);
 	hub_free(s->hub);
 	feed_free(s->feed);
-	token_keys_free(s->auth.keys);
+	keyfiles_free(s->keyfiles);
 	free(s);
 }

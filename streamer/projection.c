@@ -121,7 +121,7 @@ put_member(struct buffer *out, struct json_value name)
 static bool
 is_changed(const struct rendering *r, int index)
 {
-	return r->table == NULL || column_set_has(r->change->changed, index);
+	return r->table == NULL || index >= r->change->column_count || column_set_has(r->change->changed, index);
 }
 
 /* `data` has all of the table's columns, in their order. */
@@ -183,17 +183,20 @@ render(const struct rendering *r, size_t *len)
 	return json;
 }
 
-/* Whoever gets it has had the row as it was before: it is not new, came from nowhere else, and is one version ahead. */
+/* Whoever gets it has had the row as it was before: it is not new, came from no other scope or hands, was not marked, and is one version ahead. */
 static bool
-is_exact(const struct stream_change *c)
+is_exact(const struct stream_change *c, const struct sync_table *t)
 {
-	return c->kind == CHANGE_ROW && c->changed != NULL && !c->has_left && !c->is_repeated;
+	if (t == NULL || c->kind != CHANGE_ROW || c->changed == NULL || c->has_left || c->is_repeated || t->column_count != c->column_count)
+		return false;
+	return t->deleted_at_index < 0 || !column_set_has(c->changed, t->deleted_at_index);
 }
 
 const struct stream_change *
 projection_of(struct stream_change *c, const struct projection *p, bool only_changed, const struct sync_tables *tables)
 {
-	struct rendering r = {.projection = p, .change = c, .table = only_changed && is_exact(c) ? tables_by_id(tables, c->table_id) : NULL};
+	const struct sync_table *t = only_changed ? tables_by_id(tables, c->table_id) : NULL;
+	struct rendering r = {.projection = p, .change = c, .table = is_exact(c, t) ? t : NULL};
 	struct stream_change *less;
 
 	if (c->kind != CHANGE_ROW || (p == NULL && r.table == NULL))

@@ -321,6 +321,7 @@ seal_change(struct transaction *t, struct change *c)
 	else
 		route_put_table(&route, c->table->id);
 	s->table_id = c->table->id;
+	s->column_count = c->table->column_count;
 	s->sibling = -1;
 	s->route = buffer_take(&route, &s->route_len);
 	memory_require(s->route);
@@ -384,10 +385,11 @@ set_sibling(struct transaction *t, const struct drafted *item)
 {
 	size_t	row = item->row != 0 ? t->draft->items[item->row - 1].sealed : 0;
 
-	if (item->sealed == 0 || row == 0)
+	if (row == 0)
 		return;
-	t->changes[item->sealed - 1].sibling = (int32_t) row - 1;
 	t->changes[row - 1].has_left = true;
+	if (item->sealed != 0)
+		t->changes[item->sealed - 1].sibling = (int32_t) row - 1;
 }
 
 void

@@ -53,6 +53,7 @@ static const struct option table[] = {
 	{"ring-size", SIZE, AT(ring_size), "64M", MIB, 64 * GIB, "memory for recent changes"},
 	{"auth-timeout", SECONDS, AT(auth_timeout_s), "10", 1, 3600, "seconds until a client must have joined"},
 	{"ping-interval", SECONDS, AT(ping_interval_s), "30", 1, 3600, "seconds between pings"},
+	{"verify-interval", SECONDS, AT(verify_interval_s), "30", 1, 3600, "seconds between comparisons of verified tables"},
 	{"max-messages-per-second", COUNT, AT(max_messages_per_second), "50", 1, 100000, "messages of one client"},
 	{"upkeep-interval", SECONDS, AT(upkeep_interval_s), "3600", 0, 604800, "seconds between purges; 0: this streamer does no upkeep"},
 	{"purge-keep", COUNT, AT(purge_keep_days), "30", 0, 36500, "days that deletions and verdicts are kept: how long a device may stay away"},

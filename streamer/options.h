@@ -35,6 +35,7 @@ struct options
 	size_t	ring_size;
 	int		auth_timeout_s;
 	int		ping_interval_s;
+	int		verify_interval_s;
 	int		max_messages_per_second;
 	int		upkeep_interval_s;
 	int		purge_keep_days;

@@ -400,7 +400,7 @@ set_up_clients(struct streamer *s)
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
-	s->hub = hub_new(s->feed, s->options->max_queue, s->options->query_connections, &judge_calls, s);
+	s->hub = hub_new(s->feed, s->options, &judge_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
 	s->http = http_new(s->options, &s->auth, &http_calls, s);
 	s->server = server_new(s->loop, s->options, s->http);

@@ -59,6 +59,7 @@ mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
 mapfile -t -O ${#middle[@]} middle < <(present address admission)
+mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
 never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|maintain|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
 never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|maintain|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}

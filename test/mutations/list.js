@@ -47,4 +47,9 @@ export const MUTATIONS = [
   { row: 'X14', what: 'a revoked device may push', file: 'extension/push.c', find: '\tif (push->user[0])\n\t\tsync_device_note(push->user, push->device);\n', replace: '', test: 'regress resolve' },
   { row: 'X17', what: 'locks refuse no push', file: 'extension/apply.c', find: '\tif (lock_refuses(push, change))\n\t\treturn;\n', replace: '', test: 'regress resolve' },
   { row: 'X20', what: 'DDL and GRANT reset nobody', file: 'extension/sql/ddl.sql', find: 'THEN pg_current_xact_id() ELSE s.epoch END', replace: 'THEN s.epoch ELSE s.epoch END', test: 'regress ddl' },
+  { row: 'S14', what: 'what pgoutput is not shown stops nobody', file: 'streamer/feed.c', find: 'f->is_unpublished = f->plugin == PLUGIN_PGOUTPUT && t->unpublished != NULL;', replace: 'f->is_unpublished = false;', test: 'e2e plugins' },
+  { row: 'S14', what: 'a table without replica identity stays published', file: 'extension/sql/publication.sql', find: 'AND NOT EXISTS (SELECT FROM sync.published() w WHERE w.publication = p.pubname AND w.relation = r.prrelid) LOOP', replace: 'AND false LOOP', test: 'regress publications' },
+  { row: 'S14', what: 'an unchanged large value is shown as null', file: 'streamer/pgoutput.c', find: "\t\tcase 'u':\n\t\t\treturn true;", replace: "\t\tcase 'u':\n\t\t\tv->kind = VALUE_NULL;\n\t\t\treturn true;", test: 'e2e whole_rows' },
+  { row: 'S14', what: "an old key's missing columns count as nulls", file: 'streamer/pgoutput.c', find: '\t\tif (is_key && !a->is_identity)\n', replace: '\t\tif (is_key && false)\n', test: 'unit' },
+  { row: 'S14', what: 'a later update forgets what an earlier one changed', file: 'streamer/transaction.c', find: '\t\tlater->changed[i] |= earlier->changed[i];', replace: '\t\tlater->changed[i] |= 0;', test: 'unit' },
 ];

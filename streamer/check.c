@@ -9,7 +9,6 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
-#include "chance.h"
 #include "keyfiles.h"
 #include "pages.h"
 #include "plugin.h"
@@ -99,17 +98,25 @@ check_plugin(struct check *c, PGconn *conn, enum plugin plugin)
 	struct buffer text;
 	const char *setting = ask(conn, "SELECT current_setting('output_plugin_libraries', true)");
 	char	what[100];
-	bool	is_listed;
 
 	buffer_init(&text);
-	is_listed = plugin_check(PQserverVersion(conn), setting[0] == '\0' ? NULL : setting, plugin_name(plugin), &text) != PLUGIN_NOT_LISTED;
-	snprintf(what, sizeof(what), "%s %s be loaded for decoding", plugin_name(plugin), is_listed ? "may" : "may not");
-	judge(c, is_listed, what, text.data);
+	snprintf(what, sizeof(what), "%s may be loaded for decoding", plugin_name(plugin));
+	if (plugin_check(PQserverVersion(conn), setting[0] == '\0' ? NULL : setting, plugin_name(plugin), &text) == PLUGIN_NOT_LISTED)
+		wrong(c, what, text.data);
+	else
+		good(c, what);
 	buffer_free(&text);
-	if (plugin != PLUGIN_PGOUTPUT)
-		return;
-	judge(c, is_true(conn, "SELECT count(*) = 2 FROM pg_publication WHERE pubname IN ('sync', 'sync_inserts')"), "the publications for pgoutput are there",
-		  "SELECT sync.publish(), as a superuser");
+}
+
+static void
+check_publications(struct check *c, PGconn *conn)
+{
+	judge(c, is_true(conn, "SELECT count(*) = 2 FROM pg_publication WHERE pubname IN ('sync', 'sync_inserts') AND pubinsert"),
+		  "the publications sync and sync_inserts exist", "a superuser must run SELECT sync.publish()");
+	judge(c, is_true(conn, "SELECT NOT EXISTS (SELECT FROM json_array_elements(sync.feed_tables() -> 'tables') t WHERE NOT EXISTS ("
+					 "SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid "
+					 "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = 'sync' AND n.nspname = t ->> 'schema' AND c.relname = t ->> 'table'))"),
+		  "every synced table is in publication sync", "a superuser must run SELECT sync.publish(); sync.check() names the tables");
 }
 
 static void
@@ -131,6 +138,8 @@ check_server(struct check *c, PGconn *conn, enum plugin plugin)
 	advise(c, strcmp(ask(conn, "SHOW idle_in_transaction_session_timeout"), "0") != 0, "forgotten transactions end by themselves",
 		   "ALTER SYSTEM SET idle_in_transaction_session_timeout = '10min'; SELECT pg_reload_conf(); -- an open one holds cursors and new slots back");
 	check_plugin(c, conn, plugin);
+	if (plugin == PLUGIN_PGOUTPUT)
+		check_publications(c, conn);
 }
 
 static void
@@ -173,18 +182,17 @@ check_query(struct check *c, PGconn *conn, const struct options *o)
 		  "none of these roles bypasses row-level security", "REVOKE superusers and BYPASSRLS roles from sync_query: a token could name them");
 }
 
-/* Makes a slot as the streamer would; it goes with the connection. */
+/* Makes a slot as the streamer would, which loads the plugin, then waits for writers older than the slot; it goes with the connection. */
 static void
 check_slot(struct check *c, PGconn *conn, enum plugin plugin)
 {
 	struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
-	char	command[160];
-	char	what[700] = "a replication slot can be made";
-	bool	is_made = false;
+	char	text[300];
+	const char *cure;
 	PGresult *r;
 
-	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"sync_check_%08x\" TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", (unsigned int) chance_bits(), plugin_name(plugin));
-	PQsendQuery(conn, command);
+	snprintf(text, sizeof(text), "CREATE_REPLICATION_SLOT sync_check_%d TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", PQbackendPID(conn), plugin_name(plugin));
+	PQsendQuery(conn, text);
 	while (PQconsumeInput(conn) && PQisBusy(conn) && poll(&socket, 1, SLOT_PATIENCE_MS) > 0)
 		;
 	if (PQisBusy(conn))
@@ -193,12 +201,14 @@ check_slot(struct check *c, PGconn *conn, enum plugin plugin)
 		return;
 	}
 	r = PQgetResult(conn);
-	is_made = PQresultStatus(r) == PGRES_TUPLES_OK;
-	if (!is_made)
-		snprintf(what, sizeof(what), "no replication slot can be made: %s", PQerrorMessage(conn));
-	what[strcspn(what, "\n")] = '\0';
+	cure = plugin_cure(plugin, PQresultErrorMessage(r));
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		snprintf(text, sizeof(text), "%s can be loaded: it decodes the WAL (--plugin)", plugin_name(plugin));
+	else
+		snprintf(text, sizeof(text), "%s can be loaded: %.200s", plugin_name(plugin), PQresultErrorMessage(r));
+	text[strcspn(text, "\n")] = '\0';
+	judge(c, PQresultStatus(r) == PGRES_TUPLES_OK, text, cure != NULL ? cure : "see what else is wrong");
 	PQclear(r);
-	judge(c, is_made, what, "install the plugin's package (postgresql-NN-wal2json), or use --plugin pgoutput; REPLICATION for the role of --database");
 }
 
 static void

@@ -374,13 +374,13 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	struct page page = {0};
 
 	s->now_ms = now_ms;
-	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
-		return;
-	if (s->kind == SESSION_REALTIME)
+	if (s->kind == SESSION_REALTIME && s->state != SESSION_CLOSING)
 	{
 		realtime_answer(s, a);
 		return;
 	}
+	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
+		return;
 	if (a->status != ANSWER_OK)
 		pull_failed(s, a);
 	else if (!page_read(&page, a->json, a->len))

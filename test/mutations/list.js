@@ -47,4 +47,12 @@ export const MUTATIONS = [
   { row: 'X14', what: 'a revoked device may push', file: 'extension/push.c', find: '\tif (push->user[0])\n\t\tsync_device_note(push->user, push->device);\n', replace: '', test: 'regress resolve' },
   { row: 'X17', what: 'locks refuse no push', file: 'extension/apply.c', find: '\tif (lock_refuses(push, change))\n\t\treturn;\n', replace: '', test: 'regress resolve' },
   { row: 'X20', what: 'DDL and GRANT reset nobody', file: 'extension/sql/ddl.sql', find: 'THEN pg_current_xact_id() ELSE s.epoch END', replace: 'THEN s.epoch ELSE s.epoch END', test: 'regress ddl' },
+  { row: 'S13', what: 'verdicts told again count again', file: 'streamer/verdicts.c', find: '\tif (is_repeat)\n\t\treturn;\n', replace: '', test: 'unit' },
+  { row: 'S13', what: 'who a proxy passes on counts as local', file: 'streamer/http_page.c', find: '\tif (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)\n\t\treturn false;\n', replace: '', test: 'e2e watching' },
+  { row: 'S13', what: 'the token may be wrong in its last letter', file: 'streamer/pages.c', find: 'for (size_t i = 0; i < len; i++)\n\t\tdiffers', replace: 'for (size_t i = 0; i + 1 < len; i++)\n\t\tdiffers', test: 'e2e watching' },
+  { row: 'S13', what: 'the stream counts as ready whatever is missing', file: 'streamer/streamer.c', find: 'metric_set(METRIC_READY, json.len == 0);', replace: 'metric_set(METRIC_READY, json.len != 0);', test: 'e2e watching' },
+  { row: 'S15', what: 'every streamer leads', file: 'streamer/maintain.c', find: '"SELECT pg_catalog.pg_try_advisory_lock(1937337955, 1)"', replace: '"SELECT true"', test: 'e2e upkeep' },
+  { row: 'S15', what: 'a purge that failed is not tried again', file: 'streamer/maintain.c', find: '\tm->due_ms[task] = now_ms + m->retry_ms[task];', replace: '\tm->due_ms[task] = INT64_MAX;', test: 'e2e upkeep' },
+  { row: 'S15', what: 'a device that came back loses its locks', file: 'streamer/departed.c', find: '\tif (p->channels == 0 && p != new)\n\t\tunlist(d, p);\n', replace: '', test: 'unit' },
+  { row: 'S15', what: 'locks asked for elsewhere go too', file: 'extension/sql/locks.sql', find: "\n      AND o.asked_at <= release_device_locks.unasked_since", replace: '', test: 'regress locks' },
 ];

@@ -352,7 +352,7 @@ pulled(void *owner, const char *user, const char *device, size_t changes, size_t
 {
 	struct streamer *s = owner;
 
-	if (!s->options->no_pull_log)
+	if (s->options->log_pulls)
 		maintain_log_pull(s->maintain, user, device, changes, bytes, status, ms);
 }
 

@@ -52,4 +52,12 @@ export const MUTATIONS = [
   { row: 'S14', what: 'an unchanged large value is shown as null', file: 'streamer/pgoutput.c', find: "\t\tcase 'u':\n\t\t\treturn true;", replace: "\t\tcase 'u':\n\t\t\tv->kind = VALUE_NULL;\n\t\t\treturn true;", test: 'e2e whole_rows' },
   { row: 'S14', what: "an old key's missing columns count as nulls", file: 'streamer/pgoutput.c', find: '\t\tif (is_key && !a->is_identity)\n', replace: '\t\tif (is_key && false)\n', test: 'unit' },
   { row: 'S14', what: 'a later update forgets what an earlier one changed', file: 'streamer/transaction.c', find: '\t\tlater->changed[i] |= earlier->changed[i];', replace: '\t\tlater->changed[i] |= 0;', test: 'unit' },
+  { row: 'S13', what: 'verdicts told again count again', file: 'streamer/verdicts.c', find: '\tif (is_repeat)\n\t\treturn;\n', replace: '', test: 'unit' },
+  { row: 'S13', what: 'who a proxy passes on counts as local', file: 'streamer/http_page.c', find: '\tif (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)\n\t\treturn false;\n', replace: '', test: 'e2e watching' },
+  { row: 'S13', what: 'the token may be wrong in its last letter', file: 'streamer/pages.c', find: 'for (size_t i = 0; i < len; i++)\n\t\tdiffers', replace: 'for (size_t i = 0; i + 1 < len; i++)\n\t\tdiffers', test: 'e2e watching' },
+  { row: 'S13', what: 'the stream counts as ready whatever is missing', file: 'streamer/streamer.c', find: 'metric_set(METRIC_READY, json.len == 0);', replace: 'metric_set(METRIC_READY, json.len != 0);', test: 'e2e watching' },
+  { row: 'S15', what: 'every streamer leads', file: 'streamer/maintain.c', find: '"SELECT pg_catalog.pg_try_advisory_lock(1937337955, 1)"', replace: '"SELECT true"', test: 'e2e upkeep' },
+  { row: 'S15', what: 'a purge that failed is not tried again', file: 'streamer/maintain.c', find: '\tm->due_ms[task] = now_ms + m->retry_ms[task];', replace: '\tm->due_ms[task] = INT64_MAX;', test: 'e2e upkeep' },
+  { row: 'S15', what: 'a device that came back loses its locks', file: 'streamer/departed.c', find: '\tif (p->channels == 0 && p != new)\n\t\tunlist(d, p);\n', replace: '', test: 'unit' },
+  { row: 'S15', what: 'locks asked for elsewhere go too', file: 'extension/sql/locks.sql', find: "\n      AND o.asked_at <= release_device_locks.unasked_since", replace: '', test: 'regress locks' },
 ];

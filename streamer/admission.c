@@ -1,144 +1,189 @@
-/* admission.c - who may be in a realtime: topic and do what there: asked at the join, with a new token, and whenever it may have changed. */
+/* admission.c - who may come in, and how often: connections and requests by address and by user. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "admission.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-#include "chance.h"
-#include "realtime.h"
-#include "rooms.h"
-#include "topics.h"
+#include "rates.h"
+#include "log.h"
+#include "memory.h"
+#include "metrics.h"
 
-#define RECHECK_MS 60000			/* rights may depend on time, or on tables that nobody watches */
-#define RECHECK_AGAIN_MS 1000		/* the stream may run ahead of what a query sees */
-#define RIGHTS_VALUES_MAX 100
+#define PLAIN_REQUESTS 100		/* connections of an address beside its clients */
+#define NAMES_MAX 200000		/* users and addresses with a bucket of their own */
+#define NAME_MAX_BYTES 1024
+#define LOG_EVERY_MS 10000
 
-static enum admission
-refuse(struct session *s, const char *code, const char *text, bool names_topic)
+struct admission
 {
-	struct buffer full;
+	const struct options *options;
+	struct networks *trusted;
+	struct counts sockets;
+	struct counts clients;
+	struct counts users;
+	struct rates requests;
+	int64_t logged_ms;
+};
 
-	buffer_init(&full);
-	buffer_printf(&full, "%s%s", text, names_topic ? realtime_name(s) : "");
-	if (!s->realtime->is_answered)
-		realtime_refuse(s, code, full.data);
+static bool
+knows_header(const char *name)
+{
+	return strcasecmp(name, "x-forwarded-for") == 0 || strcasecmp(name, "forwarded") == 0;
+}
+
+struct admission *
+admission_new(const struct options *o)
+{
+	struct admission *a = memory_new(sizeof(*a));
+	const char *bad;
+	size_t	len;
+
+	a->options = o;
+	a->logged_ms = -LOG_EVERY_MS;
+	counts_init(&a->sockets, o->max_clients_per_address > 0 ? o->max_clients_per_address + PLAIN_REQUESTS : 0);
+	counts_init(&a->clients, o->max_clients_per_address);
+	counts_init(&a->users, o->max_clients_per_user);
+	rates_init(&a->requests, o->max_requests_per_second, NAMES_MAX);
+	a->trusted = networks_read(o->trusted_proxies, &bad, &len);
+	if (a->trusted != NULL && knows_header(o->proxy_header))
+		return a;
+	if (a->trusted == NULL)
+		log_event(LOG_LEVEL_ERROR, "bad_option", "option=--trusted-proxies value=\"%.*s\" takes=\"addresses and networks such as 10.0.0.0/8\"", (int) len, bad);
 	else
-	{
-		realtime_system(s, "system", false, full.data);
-		session_close(s, "phx_close", NULL);
-	}
-	buffer_free(&full);
-	return ADMISSION_REFUSED;
-}
-
-/* A public topic serves everybody, or nobody: then only changes of rows can come by it. One that could carry nothing is refused. */
-static enum admission
-enter_public(struct session *s)
-{
-	struct realtime *r = s->realtime;
-
-	if (rooms_allow_public(s->rooms))
-		r->rights = (struct rights){true, true, true};
-	else if (r->has_presence || r->binding_count == 0)
-		return refuse(s, "PrivateOnly", "This project only allows private channels", false);
-	return ADMISSION_GRANTED;
-}
-
-enum admission
-admission_ask(struct session *s)
-{
-	if (strlen(realtime_name(s)) > TOPIC_NAME_MAX)
-		return refuse(s, "TopicNameTooLong", "A topic has at most 240 bytes", false);
-	if (!s->realtime->is_private)
-		return enter_public(s);
-	s->realtime->is_rights_due = true;
-	session_want_pull(s);
-	return ADMISSION_ASKED;
-}
-
-static void
-lose_presence(struct session *s)
-{
-	rooms_untrack(s->rooms, s);
-	s->realtime->sees_presence = false;
-}
-
-static enum admission
-use_rights(struct session *s, struct rights rights)
-{
-	struct realtime *r = s->realtime;
-
-	r->rights = rights;
-	if (!rights.join && r->is_answered)
-		return refuse(s, "Unauthorized", "You no longer have permission to read from this Channel topic: ", true);
-	if (!rights.join)
-		return refuse(s, "Unauthorized", "You do not have permissions to read from this Channel topic: ", true);
-	if (!rights.presence)
-		lose_presence(s);
-	r->recheck_ms = s->now_ms + (r->is_recheck_doubled ? RECHECK_AGAIN_MS : RECHECK_MS + chance_below(RECHECK_MS / 4));
-	r->is_recheck_doubled = false;
-	return ADMISSION_GRANTED;
-}
-
-/* Without an answer a client that is there stays; one that comes, or has become somebody else, tries again. */
-static enum admission
-go_without_answer(struct session *s, bool is_recheck)
-{
-	s->realtime->recheck_ms = s->now_ms + RECHECK_AGAIN_MS + chance_below(RECHECK_AGAIN_MS);
-	if (is_recheck)
-		return ADMISSION_GRANTED;
-	if (!s->realtime->is_answered)
-		return refuse(s, "UnableToConnectToProject", "Realtime was unable to connect to the project database", false);
-	session_close(s, "phx_error", "the rights in this topic could not be read");
-	return ADMISSION_REFUSED;
-}
-
-enum admission
-admission_answer(struct session *s, const struct answer *a)
-{
-	bool	is_recheck = s->realtime->step != REALTIME_RIGHTS;
-	struct json *doc;
-	enum admission result;
-
-	if (a->status != ANSWER_OK && request_error(a).is_passing)
-		return go_without_answer(s, is_recheck);
-	doc = a->status == ANSWER_OK ? json_parse(a->json, a->len, RIGHTS_VALUES_MAX) : NULL;
-	result = use_rights(s, rights_read(json_root(doc)));
-	json_free(doc);
-	return result;
+		log_event(LOG_LEVEL_ERROR, "bad_option", "option=--proxy-header takes=\"x-forwarded-for or forwarded\"");
+	admission_free(a);
+	return NULL;
 }
 
 void
-admission_enter(struct session *s)
+admission_free(struct admission *a)
 {
-	struct realtime *r = s->realtime;
-
-	if (r->rights.join)
-		rooms_enter(s->rooms, s);
-	if (r->has_presence && r->rights.presence)
-		rooms_show_presence(s->rooms, s);
-	else if (r->has_presence)
-		realtime_system(s, "system", false, "You do not have permissions to see who is present in this Channel topic");
-}
-
-void
-admission_recheck(struct session *s, int64_t at_ms)
-{
-	struct realtime *r = s->realtime;
-
-	if (at_ms < r->recheck_ms)
-		r->recheck_ms = at_ms;
-	r->is_recheck_doubled = true;
-}
-
-void
-admission_tick(struct session *s)
-{
-	struct realtime *r = s->realtime;
-
-	if (!r->is_answered || !r->is_private || s->now_ms < r->recheck_ms || r->is_rights_due)
+	if (a == NULL)
 		return;
-	r->recheck_ms = s->now_ms + RECHECK_MS;		/* the answer sets another time */
-	r->is_rights_due = true;
-	session_want_pull(s);
+	networks_free(a->trusted);
+	counts_free(&a->sockets);
+	counts_free(&a->clients);
+	counts_free(&a->users);
+	rates_free(&a->requests);
+	free(a);
+}
+
+void
+admission_tick(struct admission *a, int64_t now_ms)
+{
+	rates_sweep(&a->requests, now_ms);
+}
+
+static bool
+is_rfc7239(const struct admission *a)
+{
+	return strcasecmp(a->options->proxy_header, "forwarded") == 0;
+}
+
+const char *
+admission_header(const struct admission *a)
+{
+	return is_rfc7239(a) ? "forwarded:" : "x-forwarded-for:";
+}
+
+void
+admission_address(const struct admission *a, const char *peer, const char *forwarded, char client[ADDRESS_MAX])
+{
+	address_of_client(a->trusted, peer, forwarded, is_rfc7239(a), client);
+}
+
+/* As it is counted: whole networks of one IPv6 customer alike. */
+static void
+name_of(const struct admission *a, const char *peer, char name[ADDRESS_MAX])
+{
+	admission_address(a, peer, "", name);
+}
+
+bool
+admission_socket_has_room(const struct admission *a, const char *peer)
+{
+	char	name[ADDRESS_MAX];
+
+	name_of(a, peer, name);
+	return networks_have(a->trusted, peer) || counts_has_room(&a->sockets, name);
+}
+
+void
+admission_socket_enter(struct admission *a, const char *peer)
+{
+	char	name[ADDRESS_MAX];
+
+	name_of(a, peer, name);
+	counts_enter(&a->sockets, name);
+}
+
+void
+admission_socket_leave(struct admission *a, const char *peer)
+{
+	char	name[ADDRESS_MAX];
+
+	name_of(a, peer, name);
+	counts_leave(&a->sockets, name);
+}
+
+bool
+admission_client_has_room(struct admission *a, const char *address, int64_t now_ms)
+{
+	if (counts_has_room(&a->clients, address))
+		return true;
+	metric_add_for(METRIC_LIMITED, "max-clients-per-address", 1);
+	if (now_ms - a->logged_ms >= LOG_EVERY_MS)
+		log_event(LOG_LEVEL_WARNING, "address_full", "address=%s connections=%d cure=\"raise --max-clients-per-address; behind a proxy name it in --trusted-proxies\"",
+				  address, a->clients.most);
+	a->logged_ms = now_ms - a->logged_ms >= LOG_EVERY_MS ? now_ms : a->logged_ms;
+	return false;
+}
+
+void
+admission_client_enter(struct admission *a, const char *address)
+{
+	counts_enter(&a->clients, address);
+}
+
+void
+admission_client_leave(struct admission *a, const char *address)
+{
+	counts_leave(&a->clients, address);
+}
+
+bool
+admission_user_has_room(const struct admission *a, const char *user)
+{
+	return user[0] == '\0' || counts_has_room(&a->users, user);
+}
+
+void
+admission_user_enter(struct admission *a, const char *user)
+{
+	if (user[0] != '\0')
+		counts_enter(&a->users, user);
+}
+
+void
+admission_user_leave(struct admission *a, const char *user)
+{
+	if (user[0] != '\0')
+		counts_leave(&a->users, user);
+}
+
+int
+admission_request(struct admission *a, const char *user, const char *address, int64_t now_ms)
+{
+	char	name[NAME_MAX_BYTES];
+	bool	is_user = user != NULL && user[0] != '\0';
+	int		wait_s;
+
+	snprintf(name, sizeof(name), "%s %s", is_user ? "user" : "address", is_user ? user : address);
+	wait_s = rates_take(&a->requests, name, now_ms);
+	if (wait_s > 0)
+		metric_add_for(METRIC_LIMITED, "max-requests-per-second", 1);
+	return wait_s;
 }

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "auth.h"
 #include "buffer.h"
 #include "frame.h"
@@ -53,6 +54,9 @@ struct handshake
 	const char *api_key;		/* of Supabase's clients, or NULL: a token for whoever joins without one, if it is good as that */
 	enum message_format format;
 };
+
+/* Joins and users are counted there; once, before the first client. */
+void	connections_limit(struct connections *all, struct admission *admission);
 
 struct connection *connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now);
 void	connection_free(struct connection *c);		/* the socket is gone */

@@ -38,10 +38,18 @@ struct options
 	int		auth_timeout_s;
 	int		ping_interval_s;
 	int		max_messages_per_second;
+	int		max_clients_per_address;	/* 0: no limit, like the next three */
+	int		max_clients_per_user;
+	int		max_joins_per_second;
+	int		max_requests_per_second;
+	char   *trusted_proxies;	/* comma list of networks */
+	char   *proxy_header;
 	int		upkeep_interval_s;
 	int		purge_keep_days;
 	int		purge_keep_log_days;
 	bool	no_pull_log;
+	bool	no_live_page;
+	char   *metrics_token_file;	/* "": metrics and the live page are shown to this machine only */
 	bool	check;
 	bool	help;
 	bool	version;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "admission.h"
+#include "entrance.h"
 #include "memory.h"
 
 const char *
@@ -163,7 +163,7 @@ answer_join(struct session *s)
 	buffer_puts(&response, r->response);
 	session_reply_to_join(s, true, &response);
 	buffer_free(&response);
-	admission_enter(s);
+	entrance_enter(s);
 }
 
 static void
@@ -179,7 +179,7 @@ static void
 ask_rights(struct session *s)
 {
 	s->realtime->step = REALTIME_RIGHTS;
-	if (admission_ask(s) != ADMISSION_GRANTED)
+	if (entrance_ask(s) != ENTRANCE_GRANTED)
 		return;
 	s->realtime->step = REALTIME_CHANGES;
 	go_on(s);
@@ -225,7 +225,7 @@ realtime_answer(struct session *s, const struct answer *a)
 
 	if (!r->has_asked_rights)
 		go_on(s);
-	else if (admission_answer(s, a) != ADMISSION_GRANTED)
+	else if (entrance_answer(s, a) != ENTRANCE_GRANTED)
 		return;
 	else if (r->step == REALTIME_RIGHTS)
 	{
@@ -239,7 +239,7 @@ realtime_answer(struct session *s, const struct answer *a)
 void
 realtime_tick(struct session *s)
 {
-	admission_tick(s);
+	entrance_tick(s);
 }
 
 void

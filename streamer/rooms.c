@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "admission.h"
+#include "entrance.h"
 #include "chance.h"
 #include "memory.h"
 #include "metrics.h"
@@ -436,7 +436,7 @@ recheck_topic(const struct topic *topic, const char *user, int64_t now_ms, int64
 		struct session *s = topic->members[i]->owner;
 
 		if (user == NULL || strcasecmp(s->identity.subject, user) == 0)
-			admission_recheck(s, now_ms + chance_below(spread_ms));
+			entrance_recheck(s, now_ms + chance_below(spread_ms));
 	}
 }
 

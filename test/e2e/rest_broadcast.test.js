@@ -2,8 +2,7 @@
 // SPDX-License-Identifier: PostgreSQL
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { realtime } from '../lib/supabase.js';
-import { Room, TOPICS } from '../lib/topics.js';
+import { people, Room, TOPICS } from '../lib/topics.js';
 import { World } from '../lib/world.js';
 
 let world;
@@ -11,12 +10,6 @@ before(async () => {
   world = await World.start({ schema: TOPICS + "SELECT sync.allow_topic('{any}', 'sync.user_id() IS NOT NULL');", options: { 'max-broadcast': '2k', 'allow-origin': 'https://app.example' } });
 });
 after(() => world?.stop());
-
-async function people(t, ...names) {
-  const clients = await Promise.all(names.map((name) => realtime(world, name)));
-  t.after(() => Promise.all(clients.map((client) => client.disconnect())));
-  return clients;
-}
 
 /** As anybody may post: the answer's status and JSON. */
 async function post(path, body, { sub = 'ada', token = sub && world.streamer.token(sub), type = 'application/json', headers = {}, method = 'POST' } = {}) {
@@ -30,7 +23,7 @@ async function post(path, body, { sub = 'ada', token = sub && world.streamer.tok
 }
 
 test('the client sends before it has joined, and by httpSend: names with blanks, colons and the like, JSON and bytes', async (t) => {
-  const clients = await people(t, 'ada', 'ben');
+  const clients = await people(t, world, ['ada', 'ben']);
   const ada = await new Room(clients[0], 'team:1').subscribe();
   const unjoined = new Room(clients[1], 'team:1').channel;
   assert.equal(await unjoined.send({ type: 'broadcast', event: 'early', payload: { n: 1 } }), 'ok');
@@ -45,7 +38,7 @@ test('the client sends before it has joined, and by httpSend: names with blanks,
 });
 
 test('the client is told what was refused', async (t) => {
-  const [cleo] = await people(t, 'cleo');
+  const [cleo] = await people(t, world, ['cleo']);
   const room = new Room(cleo, 'team:1').channel;
   await assert.rejects(room.httpSend('x', {}), /Unauthorized: You do not have permissions to write to this topic/);
   assert.equal(await room.send({ type: 'broadcast', event: 'x', payload: {} }), 'error');
@@ -53,7 +46,7 @@ test('the client is told what was refused', async (t) => {
 });
 
 test('a batch goes as a whole or not at all', async (t) => {
-  const [client] = await people(t, 'ada');
+  const [client] = await people(t, world, ['ada']);
   const ada = await new Room(client, 'team:1').subscribe();
   const message = (topic, event) => ({ topic, event, payload: {}, private: true });
   assert.equal((await post('/api/broadcast', { messages: [message('team:1', 'no'), message('team:2', 'no')] })).status, 403);

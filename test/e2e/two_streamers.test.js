@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Streamer } from '../lib/streamer.js';
-import { realtime } from '../lib/supabase.js';
-import { Room, TOPICS } from '../lib/topics.js';
+import { people, Room, TOPICS } from '../lib/topics.js';
 import { until } from '../lib/wait.js';
 import { World } from '../lib/world.js';
 
@@ -23,17 +22,8 @@ after(async () => {
 /** Until each has met the other so often. */
 const meet = (times) => until('the streamers know each other', () => [world.streamer, other].every(({ log }) => log.split('streamer_met').length > times), { limit_ms: 40_000 });
 
-async function here(t, name) {
-  const client = await realtime(world, name);
-  t.after(() => client.disconnect());
-  return client;
-}
-
-async function there(t, name) {
-  const client = await realtime({ streamer: { port: other.port, token: (...of) => world.streamer.token(...of) } }, name);
-  t.after(() => client.disconnect());
-  return client;
-}
+const here = async (t, name) => (await people(t, world, [name]))[0];
+const there = async (t, name) => (await people(t, { streamer: { port: other.port, token: (...of) => world.streamer.token(...of) } }, [name]))[0];
 
 test('broadcasts cross over both ways: JSON, bytes, from HTTP; from SQL each hears once', async (t) => {
   const ada = await new Room(await here(t, 'ada'), 'team:1', { broadcast: { ack: true } }).subscribe();

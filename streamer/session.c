@@ -46,10 +46,8 @@ arrive(struct session *s, enum session_state state)
 static void
 leave(struct session *s, enum session_state state)
 {
-	if (state != SESSION_LIVE)
-		return;
-	s->subscription.batch_count = 0;
-	s->subscription.is_nudged = false;
+	if (state == SESSION_LIVE)
+		s->calls.discard(s->calls.hub, s);
 }
 
 void
@@ -122,12 +120,13 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 void
 session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
 {
-	static const char *const without[] = {"access_token", "sync_token", NULL};
+	static const char *const without[] = {"access_token", "sync_token", "fields", NULL};
 	struct buffer base;
 
 	session_begin(s, m, identity, now_ms);
 	s->device_id = raw_text(json_member(m->payload, "device_id"));
 	s->token = raw_text(json_member(m->payload, "sync_token"));
+	s->wants_fields = json_equals(json_member(m->payload, "fields"), "changed");
 	buffer_init(&base);
 	request_rewrite(&base, m->payload, without, NULL);
 	s->base = buffer_take(&base, NULL);
@@ -417,14 +416,29 @@ session_pull_later(struct session *s, int64_t at_ms)
 		s->pull_at_ms = at_ms;
 }
 
+/* One line for each cause and second: a whole hub may be told at once. */
 static void
-put_resync(struct session *s, const char *reason, int64_t delay_ms)
+note_resync(const struct session *s, const char *reason)
 {
-	struct buffer payload;
+	static char last[METRIC_LABEL_MAX];
+	static int64_t last_ms;
 	char	cause[METRIC_LABEL_MAX];
 
 	metric_label(reason, cause);
 	metric_add_for(METRIC_RESYNCS, cause, 1);
+	if (strcmp(cause, last) == 0 && s->now_ms - last_ms < 1000)
+		return;
+	memcpy(last, cause, sizeof(last));
+	last_ms = s->now_ms;
+	log_event(LOG_LEVEL_INFO, "session_resync", "session=%" PRIu64 " cause=%s so_far=%.0f", s->id, cause, metric_value_for(METRIC_RESYNCS, cause));
+}
+
+static void
+put_resync(struct session *s, const char *reason, int64_t delay_ms)
+{
+	struct buffer payload;
+
+	note_resync(s, reason);
 	buffer_init(&payload);
 	buffer_puts(&payload, "{\"reason\":");
 	buffer_json_string(&payload, reason, strlen(reason));
@@ -482,12 +496,18 @@ session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
 		session_want_pull(s);
 }
 
+static uint64_t
+live_xmax(const struct session *s)
+{
+	return s->is_held ? s->ceiling_xmax : feed_cursor_xmax(s->feed);
+}
+
 struct cursor *
 session_live_cursor(const struct session *s)
 {
-	struct cursor *newest = feed_cursor(s->feed);
+	struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);
 
-	return newest != NULL && feed_cursor_xmax(s->feed) >= s->cursor_xmax ? newest : s->queued;
+	return newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued;
 }
 
 void
@@ -499,7 +519,7 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 	{
 		cursor_release(s->queued);
 		s->queued = cursor_retain(cursor);
-		s->cursor_xmax = feed_cursor_xmax(s->feed);
+		s->cursor_xmax = live_xmax(s);
 	}
 	s->cursor_ms = s->now_ms;
 	if (has_changes)

@@ -42,7 +42,7 @@ present() {                     # the files of the modules named
 }
 
 # loop.c is the one event loop, which the library owns; its header shows nothing of it
-only 'libwebsockets\.h' server.c http.c loop.c writer.c
+only 'libwebsockets\.h' server.c http.c loop.c writer.c http_page.c
 # pg.h is the adapter's header: it shows libpq, so it is under the same rule
 only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.c
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
@@ -59,6 +59,7 @@ mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
 mapfile -t -O ${#middle[@]} middle < <(present address admission)
+mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
 never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|maintain|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
 never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|maintain|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}

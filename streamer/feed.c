@@ -8,6 +8,7 @@
 
 #include "arrivals.h"
 #include "checkpoints.h"
+#include "concern.h"
 #include "decoder.h"
 #include "log.h"
 #include "memory.h"
@@ -87,6 +88,7 @@ arrivals_done(void *owner, struct transaction *t)
 {
 	struct feed *f = owner;
 
+	concern_devices(t);
 	ring_append(&f->ring, t);
 	f->calls.released(f->owner, t);
 	for (size_t i = 0; i < t->message_count; i++)
@@ -510,26 +512,26 @@ feed_tables(const struct feed *f)
 }
 
 static bool
-has_unseen_barrier(const struct feed *f, const struct snapshot *s)
+has_unseen_barrier(const struct feed *f, const struct snapshot *s, const char *user)
 {
 	for (const struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
-		if (t->barrier != BARRIER_NONE && !snapshot_sees(s, t->xid))
+		if ((t->barrier > BARRIER_WATCH || concern_has(t, user)) && !transaction_is_seen(t, s))
 			return true;
 	return false;
 }
 
 enum handoff
-feed_handoff(const struct feed *f, const struct snapshot *s)
+feed_handoff(const struct feed *f, const struct snapshot *s, const char *user)
 {
 	if (!feed_is_ready(f))
 		return HANDOFF_WAIT;
-	return ring_reaches(&f->ring, s) && !has_unseen_barrier(f, s) ? HANDOFF_OK : HANDOFF_AGAIN;
+	return ring_reaches(&f->ring, s) && !has_unseen_barrier(f, s, user) ? HANDOFF_OK : HANDOFF_AGAIN;
 }
 
 void
 feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner)
 {
 	for (struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
-		if (!snapshot_sees(s, t->xid))
+		if (!transaction_is_seen(t, s))
 			take(owner, t);
 }

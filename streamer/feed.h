@@ -60,7 +60,7 @@ enum handoff
 	HANDOFF_WAIT,		/* pull again when the feed is ready */
 };
 
-enum handoff feed_handoff(const struct feed *f, const struct snapshot *s);
+enum handoff feed_handoff(const struct feed *f, const struct snapshot *s, const char *user);		/* a session of this user */
 /* Calls take for each transaction of the ring that s does not see. Only after HANDOFF_OK, in the same turn. */
 void	feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner);
 

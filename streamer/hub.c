@@ -151,7 +151,7 @@ offer(struct hub *h, struct session *s, const struct transaction *t, const struc
 {
 	enum wanted wanted;
 
-	if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
+	if (s->state != SESSION_LIVE || transaction_change_is_seen(t, c, &s->snapshot))
 		return;
 	wanted = routes_wanted(s, c->table_id);
 	if (wanted == WANTED_WHOLE && (sibling == NULL || !route_has(sibling, s)))
@@ -258,11 +258,30 @@ hub_replay(void *hub, struct session *s)
 }
 
 static int64_t
-spread(const struct hub *h, int64_t most_ms)
+spread_over(size_t count, int64_t most_ms)
 {
-	int64_t wide_ms = (int64_t) h->count * SPREAD_EACH_MS;
+	int64_t wide_ms = (int64_t) count * SPREAD_EACH_MS;
 
 	return chance_below(wide_ms < most_ms ? wide_ms : most_ms);
+}
+
+static int64_t
+spread(const struct hub *h, int64_t most_ms)
+{
+	return spread_over(h->count, most_ms);
+}
+
+/* Whose scopes may have changed: they get nothing more before the database has been asked, in a snapshot that shows the change. */
+static void
+stop_concerned(struct hub *h, const struct transaction *t, const char *user, bool is_device)
+{
+	const struct route *r = routes_find_user(&h->routes, user);
+
+	for (size_t i = 0; r != NULL && i < r->count; i++)
+		if (is_device)
+			session_look_again(r->sessions[i], h->now_ms);
+		else if (r->sessions[i]->state == SESSION_LIVE && !snapshot_sees(&r->sessions[i]->snapshot, t->xid))
+			session_pull_later(r->sessions[i], h->now_ms + spread_over(r->count, SPREAD_WATCH_MS));
 }
 
 /* Live sessions stop before a barrier: what lies behind it reaches them by pull, in a snapshot that sees it, or from the ring. */
@@ -272,6 +291,8 @@ stop_at(struct hub *h, const struct transaction *t)
 	struct session *next;
 
 	hub_flush(h);
+	if (t->barrier == BARRIER_WATCH && !t->concerns_everyone)
+		return;
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
@@ -291,10 +312,11 @@ hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
 	if (t->barrier != BARRIER_NONE)
-	{
 		stop_at(h, t);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		stop_concerned(h, t, t->concerned[i].user, t->concerned[i].is_device);
+	if (t->barrier > BARRIER_WATCH)
 		return;
-	}
 	if (h->pending_count == h->pending_room)
 	{
 		h->pending_room = h->pending_room > 0 ? h->pending_room * 2 : 64;

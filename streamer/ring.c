@@ -6,17 +6,6 @@
 
 #include "memory.h"
 
-bool
-snapshot_covers(const struct snapshot *s, const struct snapshot *other)
-{
-	if (s->xmax < other->xmax)
-		return false;
-	for (uint32_t i = 0; i < s->xip_count; i++)
-		if (snapshot_sees(other, s->xip[i]))
-			return false;
-	return true;
-}
-
 void
 ring_init(struct ring *r, size_t bytes_max)
 {

@@ -37,6 +37,4 @@ bool	ring_reaches(const struct ring *r, const struct snapshot *s);
 /* The first transaction that s may not see; those behind it have to be looked at one by one. */
 struct transaction *ring_first_unseen(const struct ring *r, const struct snapshot *s);
 
-bool	snapshot_covers(const struct snapshot *s, const struct snapshot *other);		/* s sees all that other sees */
-
 #endif

@@ -290,7 +290,7 @@ go_live(struct session *s, struct json_value state, struct position *p)
 	enum handoff handoff;
 
 	s->calls.settle(s->calls.hub);
-	handoff = feed_handoff(s->feed, &p->snapshot);
+	handoff = feed_handoff(s->feed, &p->snapshot, s->identity.subject);
 	if (handoff == HANDOFF_OK && !s->calls.subscribe(s->calls.hub, s, state))
 		handoff = HANDOFF_AGAIN;
 	if (handoff == HANDOFF_WAIT)

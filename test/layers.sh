@@ -50,7 +50,7 @@ only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
 
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files)
-mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page connection channel asking work checkpoints decoder)
+mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page connection channel asking work checkpoints concern decoder)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
 never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
 never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}

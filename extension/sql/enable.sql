@@ -513,6 +513,7 @@ BEGIN
     EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', t.relation,
                    CASE WHEN t.scope_column IS NULL THEN '' ELSE quote_ident(t.scope_column) || ',' END, t.enabled_xid);
     PERFORM sync.make_triggers(t);
+    PERFORM sync.arm_watch();
     PERFORM sync.grant_columns(t);
     PERFORM sync.remember_shape(t.id);
     RAISE NOTICE '%', sync.enabled_notice(t, filled)
@@ -611,6 +612,7 @@ BEGIN
     FOR synced IN SELECT t.relation FROM sync.synced_table t WHERE t.id >= 100 ORDER BY t.id DESC LOOP
         PERFORM sync.disable(synced);
     END LOOP;
+    PERFORM sync.disarm_watch(true);
 END
 $$;
 COMMENT ON FUNCTION sync.disable_all() IS 'Turns sync off for every table; run it before DROP EXTENSION sync.';

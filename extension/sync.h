@@ -41,6 +41,8 @@
 #define SYNC_PAGE_ROWS			1000				/* default of "limit" */
 #define SYNC_PAGE_ROWS_MAX		10000
 #define SYNC_PAGE_MS			2000				/* time budget of a page */
+#define SYNC_BROADCAST_LIMIT	(64 * 1024)			/* payload of sync.broadcast() */
+#define SYNC_RELAY_LIMIT		(512 * 1024)		/* what one streamer tells the others at once */
 #define SYNC_XIP_LIMIT			500					/* above it a cursor falls back to xmin:xmin: */
 #define SYNC_FIRST_TABLE		100					/* ids below belong to the extension's own synced tables */
 #define SYNC_CLOCK_AHEAD		(60 * USECS_PER_SEC) /* a client's clock may lead by this much */

@@ -28,12 +28,13 @@ close_connection(struct connection *c, int code, const char *reason)
 void
 connection_put(struct connection *c, struct outbox_entry entry)
 {
-	if (c->outbox.count == 0)
-	{
-		c->taken_ms = c->now_ms;
-		c->all->calls.writable(c->socket);
-	}
+	bool	was_empty = c->outbox.count == 0;
+
 	outbox_put(&c->outbox, entry);
+	if (!was_empty)
+		return;
+	c->taken_ms = c->now_ms;
+	c->all->calls.writable(c->socket);
 }
 
 struct session *
@@ -163,27 +164,32 @@ connection_heard(struct connection *c, int64_t now_ms)
 }
 
 bool
-connection_take(struct connection *c, struct buffer *out, size_t most, int64_t now_ms)
+connection_has_frames(const struct connection *c)
 {
-	size_t	start = out->len;
+	return c->outbox.count > 0;
+}
+
+bool
+connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
+{
 	struct outbox_entry e;
 
+	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
 	c->taken_ms = now_ms;
 	c->is_blocked = false;
 	if (c->outbox.count == 0)
 		asking_go_on(c);
-	while ((out->len == start || out->len - start + outbox_next_size(&c->outbox) <= most) && outbox_take(&c->outbox, &e))
+	while (outgoing_has_room(out, outbox_next_size(&c->outbox)) && outbox_take(&c->outbox, &e))
 	{
 		struct session *s = e.cursor != NULL ? connection_session(c, e.session) : NULL;
 
-		buffer_put(out, e.frame->bytes, e.frame->len);
 		if (s != NULL)
 			session_sent(s, e.cursor);
-		frame_release(e.frame);
+		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}
-	c->is_blocked = out->len > start;
+	c->is_blocked = out->count > 0;
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
 

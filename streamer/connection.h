@@ -9,6 +9,7 @@
 
 #include "auth.h"
 #include "buffer.h"
+#include "frame.h"
 #include "hub.h"
 #include "options.h"
 #include "request.h"
@@ -48,8 +49,9 @@ void	connection_free(struct connection *c);		/* the socket is gone */
 void	connection_heard(struct connection *c, int64_t now_ms);		/* any frame of the client */
 void	connections_answer(void *all, uint64_t id, const struct answer *a);		/* request_done of its own requests */
 bool	connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
-/* The socket can take more: appends the next whole frames to out, at most `most` bytes unless the first alone is larger; nothing if there are none. True: call again when it can take more. */
-bool	connection_take(struct connection *c, struct buffer *out, size_t most, int64_t now_ms);
+bool	connection_has_frames(const struct connection *c);
+/* The socket can take more: the next whole frames, none if nothing waits. True: call again when it can take more. */
+bool	connection_take(struct connection *c, struct outgoing *out, int64_t now_ms);
 
 /* The frame begun with this text may grow to so many bytes. */
 size_t	connection_frame_limit(const struct connections *all, const char *text, size_t len);

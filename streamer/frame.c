@@ -72,6 +72,27 @@ frame_release(struct frame *f)
 		free(f);
 }
 
+bool
+outgoing_has_room(const struct outgoing *out, size_t next)
+{
+	return out->count == 0 || (out->count < OUTGOING_FRAMES_MAX && out->bytes + next <= OUTGOING_BYTES_MAX);
+}
+
+void
+outgoing_put(struct outgoing *out, struct frame *f)
+{
+	out->frames[out->count++] = f;
+	out->bytes += f->len;
+}
+
+void
+outgoing_release(struct outgoing *out)
+{
+	for (size_t i = 0; i < out->count; i++)
+		frame_release(out->frames[i]);
+	out->count = out->bytes = 0;
+}
+
 void
 outbox_init(struct outbox *o)
 {

@@ -49,6 +49,21 @@ struct outbox
 	size_t	bytes;
 };
 
+#define OUTGOING_FRAMES_MAX 128
+#define OUTGOING_BYTES_MAX ((size_t) 1 << 18)	/* unless the first frame alone is larger */
+
+/* What goes to a socket at once. */
+struct outgoing
+{
+	struct frame *frames[OUTGOING_FRAMES_MAX];		/* owned references */
+	size_t	count;
+	size_t	bytes;
+};
+
+bool	outgoing_has_room(const struct outgoing *out, size_t next);		/* for a frame of so many bytes */
+void	outgoing_put(struct outgoing *out, struct frame *f);			/* takes the reference over */
+void	outgoing_release(struct outgoing *out);
+
 void	outbox_init(struct outbox *o);
 void	outbox_free(struct outbox *o);
 void	outbox_put(struct outbox *o, struct outbox_entry entry);		/* takes the references over */

@@ -35,6 +35,9 @@ static const struct option table[] = {
 	{"upkeep-database", TEXT, AT(upkeep_database), "", 0, 0, "for the streamer's own; default: --database as sync_upkeep"},
 	{"listen", ADDRESS, 0, "127.0.0.1:4000", 0, 0, "HOST:PORT, [IPv6]:PORT or PORT"},
 	{"jwt-secret-file", TEXT, AT(jwt_secret_file), "", 0, 0, "file with the secret of HS256 tokens, 32 bytes or more"},
+	{"jwks-file", TEXT, AT(jwks_file), "", 0, 0, "file with keys of RS256, ES256 and HS256 tokens; read again when it changes"},
+	{"jwt-issuer", TEXT, AT(jwt_issuer), "", 0, 0, "what tokens must have as iss; empty: anything"},
+	{"jwt-audience", TEXT, AT(jwt_audience), "", 0, 0, "what tokens must have as, or among, aud; empty: anything"},
 	{"allow-origin", LIST, AT(allow_origin), "", 0, 0, "web origins let in, comma list; * any; empty: same host"},
 	{"default-role", TEXT, AT(default_role), "", 0, 0, "database role of tokens without a role; empty: refuse them"},
 	{"demo", TEXT, AT(demo), "", 0, 0, "directory served at /demo/"},
@@ -335,9 +338,9 @@ complete(struct options *o, struct buffer *error)
 		buffer_puts(error, "--database is required: the connection string of the role with REPLICATION");
 		return false;
 	}
-	if (o->jwt_secret_file[0] == '\0')
+	if (o->jwt_secret_file[0] == '\0' && o->jwks_file[0] == '\0')
 	{
-		buffer_puts(error, "--jwt-secret-file is required: the file with the secret that tokens are signed with");
+		buffer_puts(error, "--jwt-secret-file or --jwks-file is required: the file with the secret that tokens are signed with, or the keys");
 		return false;
 	}
 	return derive(&o->query_database, o->database, "sync_query", error) &&
@@ -376,7 +379,7 @@ options_free(struct options *o)
 void
 options_help(struct buffer *out)
 {
-	buffer_puts(out, "Usage: sync-streamer --database CONNINFO --jwt-secret-file FILE [--name value ...]\n\n");
+	buffer_puts(out, "Usage: sync-streamer --database CONNINFO --jwt-secret-file FILE | --jwks-file FILE [--name value ...]\n\n");
 	for (size_t i = 0; i < TABLE_SIZE; i++)
 	{
 		buffer_printf(out, "  --%-26s %s", table[i].name, table[i].help);

@@ -16,7 +16,10 @@ struct options
 	char   *upkeep_database;
 	char   *listen_host;		/* from --listen HOST:PORT, [v6]:PORT or PORT (then 127.0.0.1); without brackets */
 	int		listen_port;
-	char   *jwt_secret_file;
+	char   *jwt_secret_file;	/* this or jwks_file is given */
+	char   *jwks_file;
+	char   *jwt_issuer;			/* "" = not looked at */
+	char   *jwt_audience;
 	char   *allow_origin;		/* comma list; "" = same host only; "*" = any */
 	char   *default_role;		/* "" = a token must name its role */
 	char   *demo;				/* directory served at /demo/, "" = off */
@@ -42,7 +45,7 @@ struct options
  * repeated and adds up. Sizes take k, M, G (1024); seconds are plain numbers, or end in s. An unknown SYNC_ variable is let be, an
  * unknown flag or key is not. No string is NULL afterwards. argv[0] is skipped; environment may be NULL.
  * false: *error holds one sentence naming the option and what it takes; o is to be freed all the same.
- * With help or version nothing else is read. Else database and jwt_secret_file must be given. */
+ * With help or version nothing else is read. Else database, and jwt_secret_file or jwks_file, must be given. */
 bool	options_read(struct options *o, int argc, char *const *argv, char *const *environment, struct buffer *error) __attribute__((warn_unused_result));
 void	options_free(struct options *o);
 void	options_help(struct buffer *out);			/* generated from the table */

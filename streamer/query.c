@@ -150,7 +150,7 @@ run(struct worker *w)
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",
 		[REQUEST_STATE] = "SELECT sync.session_state($1::jsonb)::text, pg_catalog.pg_current_snapshot()::text",
-		[REQUEST_TOPIC] = "SELECT sync.topic_rights($1::jsonb)::text",
+		[REQUEST_TOPIC] = "SELECT sync.topic_rights($1::text)::text",
 		[REQUEST_VISIBLE] = "SELECT sync.visible_keys($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;

@@ -1,4 +1,4 @@
-/* server.c - the listening socket and its WebSocket clients: handshakes checked, messages whole, one write per client and turn. */
+/* server.c - the listening socket and its WebSocket clients: handshakes checked, messages whole, closes in order. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "server.h"
 
@@ -11,9 +11,8 @@
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "writer.h"
 
-#define WRITE_MOST ((size_t) 1 << 20)		/* frames joined in one write */
-#define SCRATCH_KEPT ((size_t) 4 << 20)
 #define CLOSE_LIMIT_S 3				/* for the closing handshake */
 #define REASON_MAX 64
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
@@ -25,15 +24,17 @@ struct server
 	struct http *http;
 	struct connections *connections;
 	struct lws_vhost *vhost;
-	struct buffer scratch;			/* LWS_PRE bytes, then the frames of one write */
+	struct writer writer;
 	bool	is_stopping;
 };
 
 /* libwebsockets' memory for each connection: zeroed at first, gone after the last callback. */
 struct socket
 {
+	struct server *server;
 	struct lws *wsi;
 	struct connection *connection;		/* NULL before the handshake is done and after the end */
+	struct outlet outlet;
 	struct http_exchange *exchange;
 	struct buffer message;				/* fragments so far */
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
@@ -90,9 +91,11 @@ established(struct server *s, struct lws *wsi, struct socket *socket)
 	char	authorization[TOKEN_MAX + 16];
 
 	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	socket->server = s;
 	socket->wsi = wsi;
 	buffer_init(&socket->message);
 	socket->connection = connection_new(s->connections, socket, auth_bearer(authorization), loop_now_ms());
+	outlet_open(&socket->outlet, wsi, socket->connection);
 	return 0;
 }
 
@@ -102,6 +105,8 @@ closed(struct socket *socket)
 	if (socket->connection != NULL)
 		connection_free(socket->connection);
 	socket->connection = NULL;
+	if (socket->server != NULL)
+		outlet_close(&socket->server->writer, &socket->outlet);
 	buffer_free(&socket->message);
 	socket->wsi = NULL;
 }
@@ -147,35 +152,16 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 	return 0;
 }
 
-/* One write for all that waits. Bytes written as HTTP pass through unframed: the frames are ready, and the library's own control frames
- * still go between them because each write ends with a whole frame. */
+/* The close goes out once nothing waits before it. */
 static int
 write_out(struct server *s, struct socket *socket)
 {
-	static const char headroom[LWS_PRE];
-	struct buffer *out = &s->scratch;
-	size_t	len;
-	bool	has_more;
-
 	if (socket->close_code != 0 && socket->is_drained)
 		return close_now(socket);
-	if (lws_send_pipe_choked(socket->wsi))
-	{
-		lws_callback_on_writable(socket->wsi);
-		return 0;
-	}
-	buffer_reset(out);
-	buffer_put(out, headroom, sizeof(headroom));
-	has_more = connection_take(socket->connection, out, WRITE_MOST, loop_now_ms());
-	memory_require(out->failed ? NULL : out->data);
-	len = out->len - sizeof(headroom);
-	if (len > 0 && lws_write(socket->wsi, (unsigned char *) out->data + sizeof(headroom), len, LWS_WRITE_HTTP) < 0)
+	if (writer_writable(&s->writer, &socket->outlet, &socket->is_drained) != 0)
 		return -1;
-	socket->is_drained = len == 0 || !has_more;
-	if (has_more || socket->close_code != 0)
+	if (socket->close_code != 0)
 		lws_callback_on_writable(socket->wsi);
-	if (out->cap > SCRATCH_KEPT)
-		buffer_free(out);
 	return 0;
 }
 
@@ -198,6 +184,9 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 			return 0;
 		case LWS_CALLBACK_SERVER_WRITEABLE:
 			return write_out(s, socket);
+		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+			outlet_end(&socket->server->writer, &socket->outlet);
+			return 0;
 		case LWS_CALLBACK_CLOSED:
 			closed(socket);
 			return 0;
@@ -215,7 +204,7 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 }
 
 static const struct lws_protocols protocols[] = {
-	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket)},
+	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket), .tx_packet_size = OUTGOING_BYTES_MAX},
 	{0},
 };
 
@@ -228,7 +217,7 @@ server_new(struct loop *l, const struct options *o, struct http *http)
 	s->loop = l;
 	s->options = o;
 	s->http = http;
-	buffer_init(&s->scratch);
+	writer_init(&s->writer);
 	info.vhost_name = "clients";
 	info.port = o->listen_port;
 	info.iface = o->listen_host;
@@ -251,7 +240,7 @@ server_free(struct server *s)
 {
 	if (s == NULL)
 		return;
-	buffer_free(&s->scratch);
+	writer_free(&s->writer);
 	free(s);
 }
 
@@ -269,9 +258,17 @@ server_stop_listening(struct server *s)
 }
 
 void
-server_writable(void *socket)
+server_writable(void *at)
 {
-	lws_callback_on_writable(((struct socket *) socket)->wsi);
+	struct socket *socket = at;
+
+	writer_want(&socket->server->writer, &socket->outlet);
+}
+
+void
+server_turn_end(struct server *s)
+{
+	writer_flush(&s->writer);
 }
 
 /* Closed from its own WRITEABLE. A client that takes nothing more would never get there: it is cut off after a while. */
@@ -285,6 +282,7 @@ server_close(void *at, int code, const char *reason)
 	socket->close_code = code;
 	socket->is_drained = false;
 	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
+	outlet_end(&socket->server->writer, &socket->outlet);
 	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
 	lws_callback_on_writable(socket->wsi);
 }

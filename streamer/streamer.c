@@ -2,7 +2,6 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
+#include "keyfiles.h"
 #include "log.h"
 #include "loop.h"
 #include "memory.h"
@@ -24,11 +24,11 @@
 #define TICK_MS 50
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
-#define SECRET_MAX 65536
 
 struct streamer
 {
 	const struct options *options;
+	struct keyfiles *keyfiles;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
@@ -301,32 +301,21 @@ tick(void *owner)
 	if (now_ms - s->second_ms < SECOND_MS)
 		return;
 	s->second_ms = now_ms;
+	keyfiles_look(s->keyfiles);
 	connections_tick(s->connections, now_ms, unix_now);
 }
 
-/* White space at the end goes: files written by shells end in a newline. */
 static bool
-read_secret(struct streamer *s)
+set_up_keys(struct streamer *s)
 {
-	unsigned char secret[SECRET_MAX];
-	FILE   *f = fopen(s->options->jwt_secret_file, "re");
-	size_t	len = f != NULL ? fread(secret, 1, sizeof(secret), f) : 0;
+	const struct options *o = s->options;
 
-	if (f == NULL || ferror(f))
-		log_event(LOG_LEVEL_ERROR, "secret_unreadable", "file=\"%s\" reason=\"%s\"", s->options->jwt_secret_file, strerror(errno));
-	else
-	{
-		while (len > 0 && (secret[len - 1] == '\n' || secret[len - 1] == '\r' || secret[len - 1] == ' '))
-			len--;
-		s->auth.keys = token_keys_hs256(secret, len);
-		if (s->auth.keys == NULL)
-			log_event(LOG_LEVEL_ERROR, "secret_too_short", "file=\"%s\" bytes=%zu least=32", s->options->jwt_secret_file, len);
-	}
-	explicit_bzero(secret, sizeof(secret));
-	if (f != NULL)
-		fclose(f);
-	s->auth.default_role = s->options->default_role;
-	return s->auth.keys != NULL;
+	s->keyfiles = keyfiles_new(o);
+	if (s->keyfiles == NULL)
+		return false;
+	s->auth = (struct auth) {
+		.rules = {.keys = keyfiles_keys(s->keyfiles), .issuer = o->jwt_issuer, .audience = o->jwt_audience}, .default_role = o->default_role};
+	return true;
 }
 
 static bool
@@ -373,6 +362,7 @@ streamer_turn(struct streamer *s)
 	hub_flush(s->hub);
 	connections_clock(s->connections, loop_now_ms());
 	connections_turn_end(s->connections);
+	server_turn_end(s->server);
 	return is_good;
 }
 
@@ -393,7 +383,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!read_secret(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -417,6 +407,6 @@ streamer_free(struct streamer *s)
 	connections_free(s->connections);
 	hub_free(s->hub);
 	feed_free(s->feed);
-	token_keys_free(s->auth.keys);
+	keyfiles_free(s->keyfiles);
 	free(s);
 }

@@ -5,6 +5,7 @@
 
 #include "connection_parts.h"
 #include "memory.h"
+#include "realtime.h"
 
 #define SYNC_TOPIC "sync:"
 
@@ -39,16 +40,68 @@ session_closed(void *connection, struct session *s)
 	c->all->closed = s;
 }
 
+/* Supabase's clients put what their gateway knows as a key where a token would be: it is none. */
+static char *
+given_token(struct json_value payload)
+{
+	char   *token = json_strdup(json_member(payload, "access_token"));
+
+	if (token == NULL)
+		token = json_strdup(json_member(payload, "user_token"));
+	if (token != NULL && strncmp(token, "sb_", 3) != 0)
+		return token;
+	free(token);
+	return NULL;
+}
+
 static void
-join(struct connection *c, const struct message *m, const struct message_refs *refs)
+refuse_join(struct connection *c, const struct message_refs *refs, bool is_realtime, const char *code, const char *text)
+{
+	struct buffer response;
+
+	if (!is_realtime)
+	{
+		connection_reply_error(c, refs, code, text, NULL);
+		return;
+	}
+	if (strcmp(code, "too_many_joins") == 0)
+	{
+		code = "ChannelRateLimitReached";
+		text = "Too many channels";
+	}
+	else
+		realtime_token_problem(text, &code, &text);
+	buffer_init(&response);
+	realtime_put_reason(&response, code, text);
+	connection_reply(c, refs, false, response.data, response.len);
+	buffer_free(&response);
+}
+
+static struct session *
+add_session(struct connection *c)
 {
 	static const struct session_calls template = {
 		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .settle = hub_flush, .replay = hub_replay, .put = connection_put_for_session, .want_pull = asking_want_pull,
 		.closed = session_closed};
 	struct session_calls calls = template;
+	struct session *s;
+
+	calls.hub = c->all->hub;
+	calls.standings = hub_standings(c->all->hub);
+	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
+	s->format = c->format;
+	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));
+	c->sessions[c->session_count++] = s;
+	hub_add(c->all->hub, s);
+	return s;
+}
+
+static void
+join(struct connection *c, const struct message *m, const struct message_refs *refs, bool is_realtime)
+{
 	struct session *s = find_topic(c, m->topic);
 	struct token identity;
-	char   *given = json_strdup(json_member(m->payload, "access_token"));
+	char   *given = given_token(m->payload);
 	const char *token = given != NULL ? given : c->bearer;
 	const char *problem = token != NULL ? auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now) : "no access token was given";
 
@@ -57,22 +110,22 @@ join(struct connection *c, const struct message *m, const struct message_refs *r
 		session_close(s, "phx_close", NULL);
 	if (problem != NULL)
 	{
-		connection_reply_error(c, refs, "unauthorized", problem, NULL);
+		refuse_join(c, refs, is_realtime, "unauthorized", problem);
 		return;
 	}
 	if (c->session_count >= (size_t) c->all->options->max_joins)
 	{
 		token_free(&identity);
-		connection_reply_error(c, refs, "too_many_joins", "this connection has joined as many topics as it may", NULL);
+		refuse_join(c, refs, is_realtime, "too_many_joins", "this connection has joined as many topics as it may");
 		return;
 	}
 	c->is_authenticated = true;
-	calls.hub = c->all->hub;
-	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
-	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));
-	c->sessions[c->session_count++] = s;
-	hub_add(c->all->hub, s);
-	session_join(s, m, &identity, c->now_ms);
+	c->is_lenient = c->is_lenient || is_realtime;
+	s = add_session(c);
+	if (is_realtime)
+		realtime_join(s, m, &identity, c->now_ms);
+	else
+		session_join(s, m, &identity, c->now_ms);
 }
 
 static void
@@ -100,11 +153,43 @@ renew(struct connection *c, struct session *s, const struct message *m, const st
 	token_free(&identity);
 }
 
+/* Supabase's client waits for no reply. A token that is refused changes nothing: the old one stays in force until it runs out. */
 static void
-leave(struct connection *c, struct session *s, const struct message_refs *refs)
+renew_realtime(struct connection *c, struct session *s, const struct message *m)
+{
+	char   *token = given_token(m->payload);
+	struct token identity;
+	const char *problem;
+	const char *code;
+	const char *text;
+
+	if (token == NULL)
+		return;
+	problem = auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now);
+	free(token);
+	if (problem != NULL)
+	{
+		realtime_token_problem(problem, &code, &text);
+		realtime_system(s, "system", false, text);
+		return;
+	}
+	if (strcmp(identity.claims, s->identity.claims) != 0)
+		realtime_renew(s, &identity);
+	token_free(&identity);
+}
+
+/* A leave that names an earlier join of this topic is about that. */
+static bool
+is_stale(const struct session *s, const struct message *m)
+{
+	return m->join_ref[0] != '\0' && strcmp(m->join_ref, s->join_ref) != 0;
+}
+
+static void
+leave(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
 {
 	connection_reply(c, refs, true, "{}", 2);
-	if (s != NULL)
+	if (s != NULL && !is_stale(s, m))
 		session_close(s, "phx_close", NULL);
 }
 
@@ -123,23 +208,48 @@ take_request(struct connection *c, struct session *s, const struct message *m, c
 	asking_go_on(c);
 }
 
-void
-channel_take(struct connection *c, const struct message *m, const struct message_refs *refs)
+static void
+take_realtime(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
 {
-	struct session *s = find_topic(c, m->topic);
+	if (strcmp(m->event, "access_token") == 0)
+		renew_realtime(c, s, m);
+	else
+		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
+}
 
-	if (strcmp(m->topic, "phoenix") == 0 && strcmp(m->event, "heartbeat") == 0)
-		connection_reply(c, refs, true, "{}", 2);
-	else if (strcmp(m->event, "phx_leave") == 0)
-		leave(c, s, refs);
-	else if (strcmp(m->event, "phx_join") == 0 && strncmp(m->topic, SYNC_TOPIC, strlen(SYNC_TOPIC)) == 0)
-		join(c, m, refs);
-	else if (s == NULL)
-		reply_unmatched(c, refs);
-	else if (strcmp(m->event, "access_token") == 0)
+static void
+take_sync(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
+{
+	if (strcmp(m->event, "access_token") == 0)
 		renew(c, s, m, refs);
 	else if (strcmp(m->event, "push") == 0 || strcmp(m->event, "pull") == 0)
 		take_request(c, s, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
+}
+
+static bool
+begins(const char *topic, const char *prefix)
+{
+	return strncmp(topic, prefix, strlen(prefix)) == 0;
+}
+
+void
+channel_take(struct connection *c, const struct message *m, const struct message_refs *refs)
+{
+	struct session *s = find_topic(c, m->topic);
+	bool	is_join = strcmp(m->event, "phx_join") == 0;
+
+	if (strcmp(m->topic, "phoenix") == 0 && strcmp(m->event, "heartbeat") == 0)
+		connection_reply(c, refs, true, "{}", 2);
+	else if (strcmp(m->event, "phx_leave") == 0)
+		leave(c, s, m, refs);
+	else if (is_join && (begins(m->topic, SYNC_TOPIC) || begins(m->topic, REALTIME_TOPIC_PREFIX)))
+		join(c, m, refs, begins(m->topic, REALTIME_TOPIC_PREFIX));
+	else if (s == NULL)
+		reply_unmatched(c, refs);
+	else if (s->kind == SESSION_REALTIME)
+		take_realtime(c, s, m, refs);
+	else
+		take_sync(c, s, m, refs);
 }

@@ -63,7 +63,7 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	cursor_release(entry.cursor);
 	outbox_drop_live(&c->outbox, entry.session);
 	if (s != NULL)
-		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
+		session_too_slow(s, s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
 void
@@ -72,7 +72,7 @@ connection_reply(struct connection *c, const struct message_refs *m, bool is_ok,
 	struct buffer text;
 
 	buffer_init(&text);
-	message_put_reply(&text, m->join_ref, m->ref, m->topic, is_ok, response, len);
+	message_put_reply(&text, c->format, m->join_ref, m->ref, m->topic, is_ok, response, len);
 	memory_require(text.failed ? NULL : text.data);
 	connection_put(c, (struct outbox_entry){.frame = frame_text(text.data, text.len)});
 	buffer_free(&text);
@@ -118,6 +118,13 @@ refuse_rate(struct connection *c, const struct message_refs *refs)
 		connection_reply_error(c, refs, "rate_limited", "too many messages", NULL);
 }
 
+/* Of a message of this kind, in bytes of its frame. */
+static size_t
+limit_of(const struct connection *c, const char *event)
+{
+	return strcmp(event, "push") == 0 ? c->all->options->max_push : c->all->options->max_frame;
+}
+
 static void
 refs_of(struct message_refs *refs, const struct message *m)
 {
@@ -126,8 +133,27 @@ refs_of(struct message_refs *refs, const struct message *m)
 	memcpy(refs->topic, m->topic, sizeof(refs->topic));
 }
 
+/* Supabase drops what cannot be read, and its clients may count on that; a client of ours is broken then. */
+static void
+refuse_unreadable(struct connection *c, const char *problem, size_t len, bool is_binary)
+{
+	log_event(LOG_LEVEL_DEBUG, "message_unreadable", "reason=\"%s\" bytes=%zu", problem, len);
+	if (!c->is_lenient)
+		close_connection(c, is_binary ? CLOSE_UNSUPPORTED : CLOSE_POLICY, problem);
+	else if (!is_within_rate(c) && ++c->refused > (int64_t) c->all->options->max_messages_per_second * ABUSE_SECONDS)
+		close_connection(c, CLOSE_POLICY, "too many messages");
+}
+
+static const char *
+parse(const struct connection *c, struct message *m, const char *text, size_t len, bool is_binary)
+{
+	if (is_binary && c->format != MESSAGE_ARRAYS)
+		return "binary frames are not supported";
+	return is_binary ? message_parse_binary(m, text, len) : message_parse(m, c->format, text, len);
+}
+
 bool
-connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now)
+connection_message(struct connection *c, const char *text, size_t len, bool is_binary, int64_t now_ms, int64_t unix_now)
 {
 	struct message m;
 	struct message_refs refs;
@@ -138,15 +164,14 @@ connection_message(struct connection *c, const char *text, size_t len, int64_t n
 	connection_heard(c, now_ms);
 	if (c->is_closing)
 		return false;
-	problem = message_parse(&m, text, len);
+	problem = parse(c, &m, text, len, is_binary);
 	if (problem != NULL)
 	{
-		log_event(LOG_LEVEL_DEBUG, "message_unreadable", "reason=\"%s\" bytes=%zu", problem, len);
-		close_connection(c, CLOSE_POLICY, problem);
-		return false;
+		refuse_unreadable(c, problem, len, is_binary);
+		return !c->is_closing;
 	}
 	refs_of(&refs, &m);
-	if (len > c->all->options->max_frame && strcmp(m.event, "push") != 0)
+	if (len > limit_of(c, m.event))
 		close_connection(c, CLOSE_TOO_BIG, "message too big");
 	else if (!is_within_rate(c))
 		refuse_rate(c, &refs);
@@ -193,14 +218,32 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
 
+/* An API key that is no token of ours, such as "anon" or sb_publishable_…, is only a name: whoever joins then brings a token. A good one
+ * shows that the client is somebody, which spares it the time limit for its first join. */
+static void
+take_bearer(struct connection *c, const struct handshake *h)
+{
+	struct token identity;
+	const char *token = h->bearer != NULL ? h->bearer : h->api_key;
+	bool	is_good = token != NULL && auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now) == NULL;
+
+	if (is_good)
+		token_free(&identity);
+	c->is_authenticated = is_good && h->bearer == NULL;
+	c->bearer = is_good || h->bearer != NULL ? memory_string(token) : NULL;
+}
+
 struct connection *
-connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms)
+connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now)
 {
 	struct connection *c = memory_new(sizeof(*c));
 
 	c->all = all;
 	c->socket = socket;
-	c->bearer = memory_string(bearer);
+	c->format = h->format;
+	c->unix_now = unix_now;
+	c->is_lenient = h->api_key != NULL;
+	take_bearer(c, h);
 	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = c->tokens_ms = now_ms;
 	c->tokens = (int64_t) all->options->max_messages_per_second * 2000;
 	outbox_init(&c->outbox);
@@ -330,27 +373,12 @@ connections_count(const struct connections *all)
 	return all->count;
 }
 
-/* The event is the fourth element: three strings or nulls come before it. Only pushes may be large. */
 size_t
-connection_frame_limit(const struct connections *all, const char *text, size_t len)
+connection_frame_limit(const struct connection *c, const char *text, size_t len, bool is_binary)
 {
-	const char *end = text + len;
-	const char *p = memchr(text, '[', len);
-	static const char event[] = "\"push\"";
+	char	event[MESSAGE_EVENT_MAX + 1];
 
-	for (int i = 0; i < 3 && p != NULL; i++)
-	{
-		const char *start = p + 1;
-
-		while (start < end && (*start == ' ' || *start == '\n' || *start == '\t' || *start == '\r'))
-			start++;
-		if (start < end && *start == '"')
-			start = memchr(start + 1, '"', (size_t) (end - start - 1));
-		p = start != NULL && start < end ? memchr(start, ',', (size_t) (end - start)) : NULL;
-	}
-	for (p = p != NULL ? p + 1 : end; p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'); p++)
-		;
-	if ((size_t) (end - p) >= sizeof(event) - 1 && memcmp(p, event, sizeof(event) - 1) == 0)
-		return all->options->max_push;
-	return all->options->max_frame;
+	if (is_binary)
+		return limit_of(c, "broadcast");
+	return limit_of(c, message_peek_event(c->format, text, len, event, sizeof(event)) ? event : "");
 }

@@ -43,17 +43,25 @@ void	connections_turn_end(struct connections *all);		/* frees what was closed in
 void	connections_close(struct connections *all, int code, const char *reason);
 size_t	connections_count(const struct connections *all);
 
-struct connection *connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms);	/* bearer: token of the handshake, or NULL */
+/* What the handshake said; borrowed. */
+struct handshake
+{
+	const char *bearer;			/* token of the Authorization header, or NULL */
+	const char *api_key;		/* of Supabase's clients, or NULL: a token for whoever joins without one, if it is good as that */
+	enum message_format format;
+};
+
+struct connection *connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now);
 void	connection_free(struct connection *c);		/* the socket is gone */
 
 void	connection_heard(struct connection *c, int64_t now_ms);		/* any frame of the client */
 void	connections_answer(void *all, uint64_t id, const struct answer *a);		/* request_done of its own requests */
-bool	connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
+bool	connection_message(struct connection *c, const char *text, size_t len, bool is_binary, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
 bool	connection_has_frames(const struct connection *c);
 /* The socket can take more: the next whole frames, none if nothing waits. True: call again when it can take more. */
 bool	connection_take(struct connection *c, struct outgoing *out, int64_t now_ms);
 
 /* The frame begun with this text may grow to so many bytes. */
-size_t	connection_frame_limit(const struct connections *all, const char *text, size_t len);
+size_t	connection_frame_limit(const struct connection *c, const char *text, size_t len, bool is_binary);
 
 #endif

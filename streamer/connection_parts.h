@@ -32,12 +32,15 @@ struct connection
 	struct connection *next;
 	void   *socket;
 	char   *bearer;				/* owned; NULL: the handshake had none */
+	enum message_format format;
+	bool	is_lenient;			/* speaks to Supabase, it believes: what cannot be read is dropped, not answered with a close */
 	struct session **sessions;	/* the topics joined; owned until closed */
 	size_t	session_count;
 	struct outbox outbox;
 	struct works works;
 	bool	is_blocked;			/* bytes were written and the socket has not asked for more since */
 	bool	is_authenticated;
+	bool	is_stepping;		/* inside a session's next step */
 	bool	is_closing;
 	int64_t created_ms;
 	int64_t heard_ms;

@@ -33,11 +33,11 @@ cursor_release(struct cursor *c)
 		free(c);
 }
 
-struct frame *
-frame_text(const char *payload, size_t len)
+static struct frame *
+build(const char *payload, size_t len, bool is_binary)
 {
 	unsigned char header[10];
-	size_t	header_len = message_frame_header(header, len);
+	size_t	header_len = message_frame_header(header, len, is_binary);
 	struct frame *f = memory_new(sizeof(*f) + header_len + len);
 
 	f->refs = 1;
@@ -45,6 +45,18 @@ frame_text(const char *payload, size_t len)
 	memcpy(f->bytes, header, header_len);
 	memcpy(f->bytes + header_len, payload, len);
 	return f;
+}
+
+struct frame *
+frame_text(const char *payload, size_t len)
+{
+	return build(payload, len, false);
+}
+
+struct frame *
+frame_binary(const char *payload, size_t len)
+{
+	return build(payload, len, true);
 }
 
 struct frame *

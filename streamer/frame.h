@@ -28,6 +28,7 @@ struct frame
 };
 
 struct frame *frame_text(const char *payload, size_t len);		/* one reference */
+struct frame *frame_binary(const char *payload, size_t len);		/* likewise */
 struct frame *frame_ping(void);
 struct frame *frame_retain(struct frame *f);
 void	frame_release(struct frame *f);

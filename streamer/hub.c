@@ -8,12 +8,14 @@
 #include "batch.h"
 #include "chance.h"
 #include "memory.h"
+#include "resume.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
 #define SPREAD_WATCH_MS 500			/* changes of scopes must be in force within a second */
 #define SPREAD_EACH_MS 2			/* with few sessions there is no herd to spread */
 #define NUDGE_MS 1000				/* changes of tables whose columns a session may not all read */
+#define STANDINGS_TICK_MS 1000
 #define CURSOR_IDLE_MS 30000
 #define CURSOR_AFTER_CHANGES_MS 1000	/* quiet for so long after changes: then the cursor that covers them */
 
@@ -23,6 +25,8 @@ struct hub
 	struct session *sessions;
 	size_t	count;
 	struct routes routes;
+	struct standings standings;
+	int64_t standings_ms;		/* when the old ones were last cleared away */
 	struct transaction **pending;		/* owned references: released in this turn */
 	size_t	pending_count;
 	size_t	pending_room;
@@ -38,6 +42,7 @@ hub_new(const struct feed *feed)
 
 	h->feed = feed;
 	routes_init(&h->routes);
+	standings_init(&h->standings);
 	batches_init(&h->batches);
 	return h;
 }
@@ -51,6 +56,7 @@ hub_free(struct hub *h)
 		transaction_release(h->pending[i]);
 	free(h->pending);
 	routes_free(&h->routes);
+	standings_free(&h->standings);
 	batches_free(&h->batches);
 	free(h);
 }
@@ -100,6 +106,12 @@ size_t
 hub_count(const struct hub *h)
 {
 	return h->count;
+}
+
+struct standings *
+hub_standings(struct hub *h)
+{
+	return &h->standings;
 }
 
 bool
@@ -279,7 +291,7 @@ stop_concerned(struct hub *h, const struct transaction *t, const char *user, boo
 
 	for (size_t i = 0; r != NULL && i < r->count; i++)
 		if (is_device)
-			session_look_again(r->sessions[i], h->now_ms);
+			resume_look_again(r->sessions[i], h->now_ms);
 		else if (r->sessions[i]->state == SESSION_LIVE && !snapshot_sees(&r->sessions[i]->snapshot, t->xid))
 			session_pull_later(r->sessions[i], h->now_ms + spread_over(r->count, SPREAD_WATCH_MS));
 }
@@ -311,6 +323,7 @@ void
 hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
+	standings_drop(&h->standings, t);
 	if (t->barrier != BARRIER_NONE)
 		stop_at(h, t);
 	for (size_t i = 0; i < t->concerned_count; i++)
@@ -323,20 +336,6 @@ hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct transaction *));
 	}
 	h->pending[h->pending_count++] = transaction_retain(t);
-}
-
-void
-hub_resync(struct hub *h, const char *reason, int64_t now_ms)
-{
-	struct session *next;
-
-	h->now_ms = now_ms;
-	hub_flush(h);
-	for (struct session *s = h->sessions; s != NULL; s = next)
-	{
-		next = s->subscription.next;
-		session_resync(s, reason, now_ms, spread(h, SPREAD_MS));
-	}
 }
 
 void
@@ -356,6 +355,19 @@ hub_down(struct hub *h, int64_t now_ms)
 		session_lose_feed(s, now_ms);
 }
 
+void
+hub_hold(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	hub_flush(h);
+	standings_drop_all(&h->standings);
+	for (struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		s->now_ms = now_ms;
+		resume_quiet(s);
+	}
+}
+
 /* Live sessions that are quiet get a newer cursor now and then, so that what they would pull after a break stays small. */
 static void
 refresh_cursor(struct hub *h, struct session *s)
@@ -363,8 +375,8 @@ refresh_cursor(struct hub *h, struct session *s)
 	struct cursor *cursor = session_live_cursor(s);
 	bool	is_due = h->now_ms - s->cursor_ms >= CURSOR_IDLE_MS || (s->sent_ms == s->cursor_ms && h->now_ms - s->sent_ms >= CURSOR_AFTER_CHANGES_MS);
 
-	if (s->state == SESSION_LIVE && cursor != s->queued && is_due)
-		session_send_live(s, batches_frame(&h->batches, s->topic, cursor, NULL, 0, 0), false);
+	if (s->kind == SESSION_SYNC && s->state == SESSION_LIVE && cursor != s->queued && is_due)
+		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
 void
@@ -373,6 +385,11 @@ hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 	struct session *next;
 
 	h->now_ms = now_ms;
+	if (now_ms - h->standings_ms >= STANDINGS_TICK_MS)
+	{
+		h->standings_ms = now_ms;
+		standings_tick(&h->standings, now_ms);
+	}
 	hub_flush(h);		/* first: a cursor may not overtake what it covers */
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{

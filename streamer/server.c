@@ -15,6 +15,7 @@
 
 #define CLOSE_LIMIT_S 3				/* for the closing handshake */
 #define REASON_MAX 64
+#define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
 
 struct server
@@ -56,6 +57,28 @@ is_socket_path(const char *path)
 	return strcmp(path, "/realtime/v1/websocket") == 0 || strcmp(path, "/socket/websocket") == 0;
 }
 
+/* Phoenix takes its absence for 1.0.0. The library stops looking at the first argument that does not fit: there is room for a token. */
+static bool
+read_version(struct lws *wsi, enum message_format *format)
+{
+	char	version[ARGUMENT_MAX];
+	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+
+	*format = vsn != NULL && strncmp(vsn, "2.0.", 4) == 0 ? MESSAGE_ARRAYS : MESSAGE_OBJECTS;
+	return vsn == NULL || strncmp(vsn, "2.0.", 4) == 0 || strncmp(vsn, "1.0.", 4) == 0;
+}
+
+/* Of Supabase's clients: a gateway may have put a token into the header. NULL: none. */
+static const char *
+read_api_key(struct lws *wsi, char *out, size_t size)
+{
+	static const char name[] = "x-api-key:";
+
+	if (lws_hdr_custom_copy(wsi, out, (int) size, name, sizeof(name) - 1) > 0)
+		return out;
+	return lws_get_urlarg_by_name(wsi, "apikey=", out, (int) size);
+}
+
 /* Only WebSockets are upgraded to (HTTP/2 on this library has an open hole), only for us, only for pages that may. The protocol's name is
  * read from the headers: what the library passes here has been freed in some versions. */
 static int
@@ -65,8 +88,7 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 	char	path[64];
 	char	origin[256];
 	char	host[256];
-	char	version[16];
-	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+	enum message_format format;
 
 	header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
 	header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
@@ -76,7 +98,7 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 		return http_refuse(wsi, 403);
 	if (!is_socket_path(path))
 		return http_refuse(wsi, 404);
-	if (vsn == NULL || strcmp(vsn, "2.0.0") != 0)
+	if (!read_version(wsi, &format))
 		return http_refuse(wsi, 400);
 	if (!origin_is_allowed(s->options->allow_origin, origin, host))
 		return http_refuse(wsi, 403);
@@ -89,12 +111,18 @@ static int
 established(struct server *s, struct lws *wsi, struct socket *socket)
 {
 	char	authorization[TOKEN_MAX + 16];
+	char	api_key[ARGUMENT_MAX];
+	struct handshake h;
 
 	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
 	socket->server = s;
 	socket->wsi = wsi;
 	buffer_init(&socket->message);
-	socket->connection = connection_new(s->connections, socket, auth_bearer(authorization), loop_now_ms());
+	h.bearer = auth_bearer(authorization);
+	h.api_key = read_api_key(wsi, api_key, sizeof(api_key));
+	if (!read_version(wsi, &h.format))
+		return -1;
+	socket->connection = connection_new(s->connections, socket, &h, loop_now_ms(), time(NULL));
 	outlet_open(&socket->outlet, wsi, socket->connection);
 	return 0;
 }
@@ -132,21 +160,20 @@ static int
 receive(struct server *s, struct socket *socket, const char *data, size_t len)
 {
 	struct buffer *message = &socket->message;
+	bool	is_binary = lws_frame_is_binary(socket->wsi);
 
 	if (socket->close_code != 0)
 		return 0;
-	if (lws_frame_is_binary(socket->wsi))
-		return refuse_message(socket, CLOSE_UNSUPPORTED, "binary frames are not supported");
 	if (lws_is_first_fragment(socket->wsi))
 		buffer_reset(message);
 	buffer_put(message, data, len);
 	if (message->failed)
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
-	if (message->len > s->options->max_frame && message->len > connection_frame_limit(s->connections, message->data, message->len))
+	if (message->len > s->options->max_frame && message->len > connection_frame_limit(socket->connection, message->data, message->len, is_binary))
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
-	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));
+	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, is_binary, loop_now_ms(), time(NULL));
 	if (message->cap > MESSAGE_KEPT)
 		buffer_free(message);
 	return 0;

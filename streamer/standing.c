@@ -16,6 +16,7 @@ standings_init(struct standings *all)
 {
 	*all = (struct standings){0};
 	map_init(&all->map);
+	map_init(&all->users);
 }
 
 static void
@@ -28,6 +29,29 @@ release(struct standing *st)
 	free(st->part);
 	free(st->state);
 	free(st);
+}
+
+static void
+link_user(struct standings *all, struct standing *st)
+{
+	st->same_next = map_get(&all->users, st->user, strlen(st->user));
+	if (st->same_next != NULL)
+		st->same_next->same_previous = st;
+	map_put(&all->users, st->user, strlen(st->user), st);
+}
+
+static void
+unlink_user(struct standings *all, struct standing *st)
+{
+	if (st->same_next != NULL)
+		st->same_next->same_previous = st->same_previous;
+	if (st->same_previous != NULL)
+		st->same_previous->same_next = st->same_next;
+	else if (st->same_next != NULL)
+		map_put(&all->users, st->user, strlen(st->user), st->same_next);
+	else
+		map_remove(&all->users, st->user, strlen(st->user));
+	st->same_previous = st->same_next = NULL;
 }
 
 static void
@@ -44,6 +68,7 @@ take_out(struct standings *all, struct standing *st)
 	if (st->next != NULL)
 		st->next->previous = st->previous;
 	st->previous = st->next = NULL;
+	unlink_user(all, st);
 	all->bytes -= st->bytes;
 	release(st);
 }
@@ -60,6 +85,7 @@ standings_free(struct standings *all)
 {
 	standings_drop_all(all);
 	map_free(&all->map);
+	map_free(&all->users);
 }
 
 char *
@@ -99,6 +125,7 @@ put_in(struct standings *all, struct standing *st)
 		all->first->previous = st;
 	all->first = st;
 	all->bytes += st->bytes;
+	link_user(all, st);
 	map_put(&all->map, st->key, st->key_len, st);
 }
 
@@ -152,18 +179,13 @@ standing_renew(struct standings *all, struct standing *st, int64_t now_ms)
 void
 standings_drop(struct standings *all, const struct transaction *t)
 {
-	struct standing *next;
+	struct standing *st;
 
-	if (t->barrier == BARRIER_RELOAD)
+	if (t->barrier == BARRIER_RELOAD || t->concerns_everyone)
 		standings_drop_all(all);
-	if (t->concerned_count == 0 && !t->concerns_everyone)
-		return;
-	for (struct standing *st = all->first; st != NULL; st = next)
-	{
-		next = st->next;
-		if (concern_has(t, st->user))
+	for (size_t i = 0; i < t->concerned_count; i++)
+		while ((st = map_get(&all->users, t->concerned[i].user, strlen(t->concerned[i].user))) != NULL)
 			take_out(all, st);
-	}
 }
 
 void

@@ -31,11 +31,14 @@ struct standing
 	int64_t left_ms;		/* when users came to 0 */
 	struct standing *previous;	/* in the cache's list */
 	struct standing *next;
+	struct standing *same_previous;	/* of the same user's */
+	struct standing *same_next;
 };
 
 struct standings
 {
 	struct map map;				/* key → standing in force */
+	struct map users;			/* folded user → the first of theirs */
 	struct standing *first;
 	size_t	bytes;
 };

@@ -68,7 +68,7 @@ asking_go_on(struct connection *c)
 				work_free(works_take_first(&c->works));
 		}
 		else
-			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : REQUEST_PULL, &s->identity, w->json);
+			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : w->request, &s->identity, w->json);
 	}
 }
 

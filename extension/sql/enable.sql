@@ -583,6 +583,9 @@ BEGIN
     DELETE FROM sync.tombstone WHERE table_id = t.id;
     PERFORM sync.drop_traces(t.id);
     DELETE FROM sync.synced_table WHERE id = t.id;
+    IF t.scope IS NOT NULL AND NOT EXISTS (SELECT FROM sync.synced_table s WHERE s.scope = t.scope) THEN
+        PERFORM sync.disarm_watch(false, t.scope);
+    END IF;
     PERFORM sync.unpublish();
 END
 $$;

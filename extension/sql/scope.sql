@@ -29,13 +29,13 @@ END
 $$;
 COMMENT ON FUNCTION sync.watch_entry(text) IS 'What an entry of a scope''s watch list names; relation is NULL if there is no such table, or no such column in it; column_name is NULL for everyone.';
 
-CREATE FUNCTION sync.watched_tables() RETURNS TABLE (relation regclass, columns name[])
+CREATE FUNCTION sync.watched_tables(without text DEFAULT NULL) RETURNS TABLE (relation regclass, columns name[])
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
 SELECT e.relation, CASE WHEN bool_and(e.column_name IS NOT NULL) THEN array_agg(DISTINCT e.column_name) ELSE '{}' END
-FROM sync.scope s, unnest(s.watch) w, sync.watch_entry(w) e WHERE e.relation IS NOT NULL GROUP BY e.relation
+FROM sync.scope s, unnest(s.watch) w, sync.watch_entry(w) e WHERE e.relation IS NOT NULL AND s.name IS DISTINCT FROM without GROUP BY e.relation
 $$;
-COMMENT ON FUNCTION sync.watched_tables() IS 'The tables that scopes watch, each with the columns that hold the users concerned; none: everyone is.';
+COMMENT ON FUNCTION sync.watched_tables(text) IS 'The tables that scopes watch, one of them left out, each with the columns that hold the users concerned; none: everyone is.';
 
 -- Named so that they fire last, and stay when the table itself is disabled. Triggers for statements are not cloned to partitions, and TRUNCATE can name one.
 CREATE FUNCTION sync.arm_watch(root regclass DEFAULT NULL) RETURNS void
@@ -71,7 +71,7 @@ END
 $$;
 COMMENT ON FUNCTION sync.arm_watch(regclass) IS 'Makes the triggers on watched tables that are not there or do not fire always; root: of this table only.';
 
-CREATE FUNCTION sync.disarm_watch(is_all boolean) RETURNS void
+CREATE FUNCTION sync.disarm_watch(is_all boolean, without text DEFAULT NULL) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
@@ -81,12 +81,12 @@ BEGIN
     FOR watched, trigger_name IN
         SELECT g.tgrelid::regclass, g.tgname FROM pg_trigger g
         WHERE g.tgfoid = 'sync.watched'::regproc AND g.tgparentid = 0
-          AND (is_all OR NOT EXISTS (SELECT FROM sync.watched_tables() w WHERE w.relation IN (g.tgrelid, pg_partition_root(g.tgrelid)))) LOOP
+          AND (is_all OR NOT EXISTS (SELECT FROM sync.watched_tables(without) w WHERE w.relation IN (g.tgrelid, pg_partition_root(g.tgrelid)))) LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', trigger_name, watched);
     END LOOP;
 END
 $$;
-COMMENT ON FUNCTION sync.disarm_watch(boolean) IS 'Drops the triggers on tables that no scope watches (any more), or all of them.';
+COMMENT ON FUNCTION sync.disarm_watch(boolean, text) IS 'Drops the triggers on tables that no scope watches (any more), or none but the one left out; or all of them.';
 
 CREATE FUNCTION sync.create_scope(name text, members text, watch text[] DEFAULT '{}') RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
@@ -119,7 +119,7 @@ $$;
 COMMENT ON FUNCTION sync.create_scope(text, text, text[]) IS
 'Declares a scope. members: a query of one column, run as the caller, of the values the caller holds (name its tables with their schema).
 watch: table.column entries (schema.table.column outside public); the column names the user concerned, as the claim sub does, and a row written there makes that user''s scopes be read again;
-a table without a column, and TRUNCATE: everyone''s. It gets triggers, which tell the streamers, until no scope watches it.
+a table without a column, and TRUNCATE: everyone''s. It gets triggers, which tell the streamers, until no scope watches it or the last table that uses the scope is disabled.
 Only a superuser or the owner of the database may.';
 
 CREATE FUNCTION sync.drop_scope(name text) RETURNS void

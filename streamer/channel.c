@@ -3,8 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client_stats.h"
 #include "connection_parts.h"
 #include "memory.h"
+#include "metrics.h"
 #include "realtime.h"
 
 #define SYNC_TOPIC "sync:"
@@ -73,6 +75,7 @@ refuse_join(struct connection *c, const struct message_refs *refs, bool is_realt
 {
 	struct buffer response;
 
+	metric_add_for(METRIC_JOINS_REFUSED, is_realtime ? "realtime" : "sync", 1);
 	if (!is_realtime)
 	{
 		connection_reply_error(c, refs, code, text, NULL);
@@ -235,6 +238,17 @@ take_realtime(struct connection *c, struct session *s, const struct message *m, 
 }
 
 static void
+take_stats(struct connection *c, const struct message *m, const struct message_refs *refs)
+{
+	const char *problem = client_stats_take(m->payload);
+
+	if (problem != NULL)
+		connection_reply_error(c, refs, "bad_request", problem, NULL);
+	else
+		connection_reply(c, refs, true, "{}", 2);
+}
+
+static void
 take_sync(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
 {
 	enum request_kind kind;
@@ -243,6 +257,8 @@ take_sync(struct connection *c, struct session *s, const struct message *m, cons
 		renew(c, s, m, refs);
 	else if (request_named(m->event, &kind))
 		take_request(c, s, kind, m, refs);
+	else if (strcmp(m->event, "stats") == 0)
+		take_stats(c, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chance.h"
 #include "connection_parts.h"
@@ -212,10 +213,25 @@ connection_has_frames(const struct connection *c)
 	return c->outbox.count > 0;
 }
 
+/* The commit's time is the server's, the other ours: on two machines their clocks have to agree. */
+static void
+note_time(int64_t committed_us, int64_t *sent_us)
+{
+	struct timespec now;
+
+	if (*sent_us == 0)
+	{
+		clock_gettime(CLOCK_REALTIME, &now);
+		*sent_us = (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	}
+	metric_observe(METRIC_COMMIT_TO_SEND, *sent_us - committed_us);
+}
+
 bool
 connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 {
 	struct outbox_entry e;
+	int64_t sent_us = 0;
 
 	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
@@ -229,6 +245,8 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 
 		if (s != NULL)
 			session_sent(s, e.cursor);
+		if (e.frame->committed_us != 0)
+			note_time(e.frame->committed_us, &sent_us);
 		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}

@@ -64,6 +64,7 @@ struct feed
 	struct cursor *cursor;
 	uint64_t cursor_xmax;
 	uint64_t commit_lsn;		/* end of the last commit decoded */
+	int64_t sent_us;			/* when the server sent the message being read, see feed_sent */
 };
 
 static void
@@ -618,6 +619,7 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 {
 	metric_add(METRIC_TRANSACTIONS, 1);
 	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
+	t->committed_us = r->committed_us != 0 ? r->committed_us : f->sent_us;
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
@@ -678,6 +680,12 @@ feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t
 		return;
 	log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
 	f->calls.restart(f->owner, "a record could not be read");
+}
+
+void
+feed_sent(struct feed *f, int64_t unix_us)
+{
+	f->sent_us = unix_us;
 }
 
 void

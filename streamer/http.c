@@ -10,11 +10,13 @@
 
 #include <libwebsockets.h>
 
+#include "client_stats.h"
 #include "files.h"
 #include "log.h"
 #include "map.h"
 #include "memory.h"
 #include "message.h"
+#include "metrics.h"
 #include "origin.h"
 #include "text.h"
 #include "work.h"
@@ -29,6 +31,7 @@ struct http
 {
 	const struct options *options;
 	const struct auth *auth;
+	struct pages *pages;
 	struct http_calls calls;
 	void   *owner;
 	char   *demo;				/* owned: the demo's directory without links; NULL: off */
@@ -42,6 +45,7 @@ struct http_exchange
 	struct lws *wsi;
 	uint64_t id;
 	enum request_kind kind;
+	bool	is_stats;				/* a client's statistics: kind says nothing */
 	char	origin[ORIGIN_MAX];		/* to be allowed in the response; "" = no CORS headers */
 	struct token identity;			/* owned */
 	size_t	body_expected;
@@ -51,18 +55,21 @@ struct http_exchange
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
 	unsigned int status;			/* of the response; 0: not known yet */
+	const char *type;				/* of the response; NULL: JSON */
+	const char *policy;				/* its content-security-policy; NULL: none */
 	struct buffer response;
 	size_t	sent;
 	bool	has_sent_headers;
 };
 
 struct http *
-http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner)
+http_new(const struct options *o, const struct auth *auth, struct pages *pages, const struct http_calls *calls, void *owner)
 {
 	struct http *h = memory_new(sizeof(*h));
 
 	h->options = o;
 	h->auth = auth;
+	h->pages = pages;
 	h->calls = *calls;
 	h->owner = owner;
 	map_init(&h->exchanges);
@@ -107,6 +114,10 @@ http_refuse(struct lws *wsi, unsigned int status)
 static void
 respond(struct http_exchange *e, unsigned int status)
 {
+	char	text[8];
+
+	snprintf(text, sizeof(text), "%u", status);
+	metric_add_for(METRIC_HTTP_REQUESTS, text, 1);
 	e->status = status;
 	lws_callback_on_writable(e->wsi);
 }
@@ -116,6 +127,7 @@ respond_error(struct http_exchange *e, unsigned int status, const char *code, co
 {
 	struct buffer *out = &e->response;
 
+	metric_add_for(METRIC_ERRORS, code, 1);
 	buffer_reset(out);
 	buffer_printf(out, "{\"error\":{\"code\":\"%s\",\"message\":", code);
 	buffer_json_string(out, text, strlen(text));
@@ -141,7 +153,7 @@ add_cors(struct http_exchange *e, unsigned char **at, unsigned char *end)
 		return false;
 	if (e->origin[0] == '\0')
 		return true;
-	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "POST, OPTIONS", at, end) &&
+	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "GET, POST, OPTIONS", at, end) &&
 		add_header(e, "access-control-allow-headers:", "authorization, content-type, apikey, x-client-info", at, end) &&
 		add_header(e, "access-control-expose-headers:", "retry-after", at, end) && add_header(e, "access-control-max-age:", "600", at, end);
 }
@@ -154,8 +166,10 @@ send_headers(struct http_exchange *e)
 	unsigned char *at = start;
 	unsigned char *end = buffer + sizeof(buffer) - 1;
 
-	if (lws_add_http_common_headers(e->wsi, e->status, "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
+	if (lws_add_http_common_headers(e->wsi, e->status, e->type != NULL ? e->type : "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
+		return -1;
+	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
 		return -1;
 	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", "2", &at, end))
 		return -1;
@@ -247,6 +261,20 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	respond(e, 200);
 }
 
+static void
+take_stats(struct http_exchange *e, struct json_value stats)
+{
+	const char *problem = client_stats_take(stats);
+
+	if (problem != NULL)
+	{
+		respond_error(e, 400, "bad_request", problem, NULL);
+		return;
+	}
+	buffer_puts(&e->response, "{\"success\":true}");
+	respond(e, 200);
+}
+
 /* The body is complete: ask the database, unless the request has been refused before. */
 static void
 body_complete(struct http *h, struct http_exchange *e)
@@ -263,6 +291,12 @@ body_complete(struct http *h, struct http_exchange *e)
 	{
 		json_free(doc);
 		respond_error(e, 400, "bad_request", "the body is not a JSON object", NULL);
+		return;
+	}
+	if (e->is_stats)
+	{
+		take_stats(e, json_root(doc));
+		json_free(doc);
 		return;
 	}
 	works_prepare(&w, json_root(doc), NULL);
@@ -348,6 +382,67 @@ answer_ready(struct http *h, struct http_exchange *e)
 	buffer_free(&missing);
 }
 
+/* A proxy on this machine that hides where its requests come from would make everybody local: see --metrics-token-file. */
+static bool
+is_local(struct lws *wsi)
+{
+	static const enum lws_token_indexes passed_on[] = {WSI_TOKEN_X_FORWARDED_FOR, WSI_TOKEN_HTTP_X_REAL_IP, WSI_TOKEN_HTTP_VIA};
+	char	peer[64] = "";
+
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+		if (lws_hdr_total_length(wsi, passed_on[i]) > 0)
+			return false;
+	if (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)
+		return false;
+	lws_get_peer_simple(wsi, peer, sizeof(peer));
+	return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "::ffff:127.", 11) == 0;
+}
+
+static void
+argument(struct lws *wsi, const char *name, char *out, size_t size)
+{
+	const char *value = lws_get_urlarg_by_name(wsi, name, out, (int) size);
+
+	if (value == NULL)
+		out[0] = '\0';
+	else if (value != out)
+		memmove(out, value, strlen(value) + 1);
+}
+
+/* false: no page of that name. */
+static bool
+answer_page(struct http *h, struct http_exchange *e, const char *path)
+{
+	char	user[256];
+	char	since[32];
+	char	authorization[512];
+	struct page_request r = {.path = path, .user = user, .since = since, .is_local = is_local(e->wsi)};
+	struct page_answer a;
+
+	argument(e->wsi, "user=", user, sizeof(user));
+	argument(e->wsi, "since=", since, sizeof(since));
+	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	r.bearer = auth_bearer(authorization);
+	if (!pages_answer(h->pages, &r, &a, &e->response))
+		return false;
+	memory_require(e->response.failed ? NULL : e->response.data);
+	e->type = a.type;
+	e->policy = a.policy;
+	respond(e, a.status);
+	return true;
+}
+
+static void
+answer_status(struct http *h, struct http_exchange *e)
+{
+	begin_api(h, e);
+	if (e->status != 0)
+		return;
+	h->calls.status(h->owner, &e->identity, &e->response);
+	memory_require(e->response.failed ? NULL : e->response.data);
+	respond(e, 200);
+}
+
 static int
 serve_file(struct http *h, struct lws *wsi, const char *path)
 {
@@ -390,11 +485,14 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
 	bool	is_api;
+	bool	is_status;
 	struct http_exchange *e;
 
 	free_exchange(h, place);
 	*place = e = new_exchange(h, wsi);
-	is_api = request_of(path, &e->kind);
+	e->is_stats = strcmp(path, "/api/v1/sync/stats") == 0;
+	is_status = strcmp(path, "/api/v1/sync/status") == 0;
+	is_api = request_of(path, &e->kind) || e->is_stats;
 	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
 		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
@@ -404,7 +502,9 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_post && is_api)
 		begin_api(h, e);
-	else if (is_options && is_api)
+	else if (is_get && is_status)
+		answer_status(h, e);
+	else if (is_options && (is_api || is_status))
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -413,6 +513,8 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_get && strcmp(path, "/readyz") == 0)
 		answer_ready(h, e);
+	else if (is_get && answer_page(h, e, path))
+		return 0;
 	else if (is_api)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else

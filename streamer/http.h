@@ -8,6 +8,7 @@
 #include "auth.h"
 #include "buffer.h"
 #include "options.h"
+#include "pages.h"
 #include "request.h"
 
 struct http;
@@ -18,9 +19,10 @@ struct http_calls
 {
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
 	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
+	void	(*status)(void *owner, const struct token *who, struct buffer *json);	/* appends what a user may know of the server */
 };
 
-struct http *http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner);
+struct http *http_new(const struct options *o, const struct auth *auth, struct pages *pages, const struct http_calls *calls, void *owner);
 void	http_free(struct http *h);
 
 /* A libwebsockets callback's reason; *exchange is the connection's, NULL at first. Returns what the callback is to return. */

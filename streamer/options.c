@@ -58,6 +58,8 @@ static const struct option table[] = {
 	{"purge-keep", COUNT, AT(purge_keep_days), "30", 0, 36500, "days that deletions and verdicts are kept: how long a device may stay away"},
 	{"purge-keep-log", COUNT, AT(purge_keep_log_days), "365", 0, 36500, "days that history, activity, the sync log and unused devices are kept"},
 	{"no-pull-log", SWITCH, AT(no_pull_log), NULL, 0, 0, "do not write pulls to the sync log"},
+	{"metrics-token-file", TEXT, AT(metrics_token_file), "", 0, 0, "file with the token for /metrics and the live page; empty: they are shown to this machine only"},
+	{"no-live-page", SWITCH, AT(no_live_page), NULL, 0, 0, "do not serve the live page at /"},
 	{"check", SWITCH, AT(check), NULL, 0, 0, "try the settings and the database, then exit"},
 	{"help", SWITCH, AT(help), NULL, 0, 0, "print this, then exit"},
 	{"version", SWITCH, AT(version), NULL, 0, 0, "print the version, then exit"},

@@ -40,6 +40,8 @@ struct options
 	int		purge_keep_days;
 	int		purge_keep_log_days;
 	bool	no_pull_log;
+	bool	no_live_page;
+	char   *metrics_token_file;	/* "": metrics and the live page are shown to this machine only */
 	bool	check;
 	bool	help;
 	bool	version;

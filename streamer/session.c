@@ -202,6 +202,7 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 {
 	struct buffer text;
 
+	metric_add_for(is_ok ? METRIC_JOINS : METRIC_JOINS_REFUSED, s->kind == SESSION_SYNC ? "sync" : "realtime", 1);
 	buffer_init(&text);
 	message_put_reply(&text, s->format, s->join_ref, s->join_ref, s->topic, is_ok, response->data, response->len);
 	put_text(s, &text, NULL);
@@ -392,6 +393,7 @@ pull_failed(struct session *s, const struct answer *a)
 		session_close(s, "phx_error", e.code);
 		return;
 	}
+	metric_add_for(METRIC_ERRORS, e.code, 1);
 	buffer_init(&response);
 	message_error_object(&response, e.code, e.text != NULL ? e.text : "", e.hint);
 	session_reply_to_join(s, false, &response);

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "auth.h"
 #include "connection.h"
+#include "describe.h"
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
@@ -18,6 +20,8 @@
 #include "maintain.h"
 #include "memory.h"
 #include "metrics.h"
+#include "pages.h"
+#include "process.h"
 #include "query.h"
 #include "server.h"
 #include "upkeep.h"
@@ -36,6 +40,7 @@ struct streamer
 	struct feed *feed;
 	struct hub *hub;
 	struct connections *connections;
+	struct pages *pages;
 	struct http *http;
 	struct server *server;
 	struct query_pool *queries;
@@ -97,10 +102,11 @@ slot_waits(void *owner, int pid)
 }
 
 static void
-wal_data(void *owner, const char *message, size_t len, uint64_t lsn)
+wal_data(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us)
 {
 	struct streamer *s = owner;
 
+	feed_sent(s->feed, sent_us);
 	feed_data(s->feed, message, len, lsn, loop_now_ms());
 }
 
@@ -340,6 +346,63 @@ missing(void *owner, struct buffer *json)
 }
 
 static void
+collect(void *owner)
+{
+	struct streamer *s = owner;
+	struct buffer json;
+
+	buffer_init(&json);
+	missing(s, &json);
+	metric_set(METRIC_READY, json.len == 0);
+	buffer_free(&json);
+	connections_gauges(s->connections);
+	hub_gauges(s->hub);
+	query_pool_gauges(s->queries);
+	feed_gauges(s->feed, loop_now_ms());
+	process_gauges();
+}
+
+static void
+sessions_of(void *owner, const char *user, struct buffer *json)
+{
+	struct streamer *s = owner;
+
+	describe_sessions(s->hub, s->feed, user, loop_now_ms(), json);
+}
+
+static void
+status(void *owner, const struct token *who, struct buffer *json)
+{
+	struct streamer *s = owner;
+	struct buffer lacks;
+	struct timespec now;
+	struct tm utc;
+	char	text[32];
+
+	buffer_init(&lacks);
+	missing(s, &lacks);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	buffer_printf(json, "{\"server_time\":\"%s.%03ldZ\",\"version\":\"%s\",\"ready\":%s,\"missing\":[%s],\"schema_version\":%s,\"user\":", text, now.tv_nsec / 1000000,
+				  SYNC_VERSION, lacks.len == 0 ? "true" : "false", lacks.data != NULL ? lacks.data : "", maintain_schema_version(s->maintain));
+	buffer_json_string(json, who->subject, strlen(who->subject));
+	buffer_printf(json, ",\"token_expires_at\":%" PRId64 ",\"own\":", who->expires_at);
+	describe_sessions(s->hub, s->feed, who->subject, loop_now_ms(), json);
+	buffer_putc(json, '}');
+	buffer_free(&lacks);
+}
+
+static int64_t
+unix_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
 tick(void *owner)
 {
 	struct streamer *s = owner;
@@ -355,6 +418,7 @@ tick(void *owner)
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
 	connections_tick(s->connections, now_ms, unix_now);
+	pages_tick(s->pages, now_ms, unix_now_ms());
 }
 
 static bool
@@ -377,12 +441,16 @@ set_up_clients(struct streamer *s)
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
-	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
+	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
+	static const struct http_calls http_calls = {.submit = submit, .missing = missing, .status = status};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
 	s->hub = hub_new(s->feed);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
-	s->http = http_new(s->options, &s->auth, &http_calls, s);
+	s->pages = pages_new(s->options, &pages_calls, s);
+	if (s->pages == NULL)
+		return false;
+	s->http = http_new(s->options, &s->auth, s->pages, &http_calls, s);
 	s->server = server_new(s->loop, s->options, s->http);
 	if (s->server == NULL)
 		return false;
@@ -461,6 +529,7 @@ streamer_free(struct streamer *s)
 		loop_free(s->loop);
 	server_free(s->server);
 	http_free(s->http);
+	pages_free(s->pages);
 	connections_free(s->connections);
 	hub_free(s->hub);
 	feed_free(s->feed);

@@ -198,7 +198,7 @@ take_message(struct wal *w, const char *message, size_t len)
 			w->received = get64(message + 1);
 		metric_add(METRIC_WAL_RECORDS, 1);
 		metric_add(METRIC_WAL_BYTES, len - DATA_HEADER);
-		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1));
+		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1), (int64_t) get64(message + 17) + EPOCH_2000_S * 1000000);
 	}
 	else if (len >= KEEPALIVE_SIZE && message[0] == 'k')
 	{

@@ -24,17 +24,17 @@ put_text(struct buffer *json, const char *name, const char *text)
 }
 
 static void
-put_tables(struct description *d, const char *name, const int32_t *ids, size_t count)
+put_tables(struct description *d, const char *name, const struct subscription *sub, bool is_judged)
 {
 	const struct sync_tables *known = feed_tables(d->feed);
 	const char *separator = "";
 
 	buffer_printf(d->json, ",\"%s\":[", name);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < sub->right_count; i++)
 	{
-		const struct sync_table *t = known != NULL ? tables_by_id(known, ids[i]) : NULL;
+		const struct sync_table *t = known != NULL ? tables_by_id(known, sub->rights[i].table_id) : NULL;
 
-		if (t == NULL)
+		if (t == NULL || (is_judged && !sub->rights[i].is_judged))
 			continue;
 		buffer_puts(d->json, separator);
 		buffer_json_string(d->json, t->entity_type, strlen(t->entity_type));
@@ -116,9 +116,8 @@ put_session(void *owner, const struct session *s)
 	buffer_printf(d->json, ",\"kind\":\"%s\",\"state\":\"%s\",\"device_id\":%s,", s->kind == SESSION_SYNC ? "sync" : "realtime", states[s->state],
 				  s->device_id != NULL ? s->device_id : "null");
 	put_text(d->json, "role", s->identity.role);
-	put_tables(d, "tables", sub->tables, sub->table_count);
-	if (sub->partial_count > 0)
-		put_tables(d, "partial", sub->partial, sub->partial_count);
+	put_tables(d, "tables", sub, false);
+	put_tables(d, "judged", sub, true);
 	put_scopes(d, sub);
 	put_behind(d, s);
 	put_age(d, "cursor_age", s->cursor_ms);

@@ -9,13 +9,18 @@
 #include "chance.h"
 #include "memory.h"
 #include "metrics.h"
+#include "projection.h"
+#include "queue.h"
 #include "resume.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
 #define SPREAD_WATCH_MS 500			/* changes of scopes must be in force within a second */
 #define SPREAD_EACH_MS 2			/* with few sessions there is no herd to spread */
-#define NUDGE_MS 1000				/* changes of tables whose columns a session may not all read */
+#define VERIFY_MS 30000				/* tables whose policies look elsewhere are compared so often, */
+#define VERIFY_SOON_MS 1000			/* and so soon when something may have gone out of sight */
+#define FAILED_MS 1000				/* until a session pulls whose rows could not be judged; */
+#define FAILURES_MAX 5				/* it ends when that happens so often in a row */
 #define STANDINGS_TICK_MS 1000
 #define CURSOR_IDLE_MS 30000
 #define CURSOR_AFTER_CHANGES_MS 1000	/* quiet for so long after changes: then the cursor that covers them */
@@ -28,20 +33,32 @@ struct hub
 	struct routes routes;
 	struct standings standings;
 	int64_t standings_ms;		/* when the old ones were last cleared away */
-	struct transaction **pending;		/* owned references: released in this turn */
+	struct release **pending;			/* owned references: released in this turn */
 	size_t	pending_count;
 	size_t	pending_room;
-	struct session *touched;			/* sessions with something to send */
+	struct session *touched;			/* sessions with something to look at */
+	struct session **waiting;			/* sessions whose queue waits for verdicts or for their client */
+	size_t	waiting_count;
+	size_t	waiting_room;
+	struct judge *judge;
+	size_t	max_queue;
+	struct held *taken;					/* being delivered: kept until the frames made of them have been forgotten */
+	size_t	taken_count;
+	size_t	taken_room;
+	const struct stream_change **outgoing;		/* scratch: of one batch */
+	size_t	outgoing_room;
 	struct batches batches;
 	int64_t now_ms;
 };
 
 struct hub *
-hub_new(const struct feed *feed)
+hub_new(const struct feed *feed, size_t max_queue, int connections, const struct judge_calls *calls, void *owner)
 {
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
+	h->max_queue = max_queue;
+	h->judge = judge_new(connections, calls, owner);
 	routes_init(&h->routes);
 	standings_init(&h->standings);
 	batches_init(&h->batches);
@@ -54,8 +71,12 @@ hub_free(struct hub *h)
 	if (h == NULL)
 		return;
 	for (size_t i = 0; i < h->pending_count; i++)
-		transaction_release(h->pending[i]);
+		release_free(h->pending[i]);
 	free(h->pending);
+	free(h->waiting);
+	free(h->taken);
+	free(h->outgoing);
+	judge_free(h->judge);
 	routes_free(&h->routes);
 	standings_free(&h->standings);
 	batches_free(&h->batches);
@@ -84,12 +105,60 @@ untouch(struct hub *h, struct session *s)
 	s->subscription.is_touched = false;
 }
 
+/* The last one moves into the place that becomes free. */
+static void
+stop_waiting(struct hub *h, struct session *s)
+{
+	size_t	place = s->subscription.waiting;
+
+	if (place == 0)
+		return;
+	h->waiting[place - 1] = h->waiting[--h->waiting_count];
+	h->waiting[place - 1]->subscription.waiting = place;
+	s->subscription.waiting = 0;
+}
+
+static void
+start_waiting(struct hub *h, struct session *s)
+{
+	if (s->subscription.waiting != 0)
+		return;
+	if (h->waiting_count == h->waiting_room)
+	{
+		h->waiting_room = h->waiting_room > 0 ? h->waiting_room * 2 : 16;
+		h->waiting = memory_grow(h->waiting, h->waiting_room, sizeof(*h->waiting));
+	}
+	h->waiting[h->waiting_count++] = s;
+	s->subscription.waiting = h->waiting_count;
+}
+
+void
+hub_discard(void *hub, struct session *s)
+{
+	struct hub *h = hub;
+
+	queue_clear(&s->subscription, h->judge);
+	stop_waiting(h, s);
+	s->subscription.is_flooded = false;
+	s->is_held = false;
+	s->ceiling = NULL;
+}
+
+static void
+leave_routes(struct hub *h, struct session *s)
+{
+	hub_discard(h, s);
+	routes_leave(&h->routes, s);
+	judge_release_identity(h->judge, s->subscription.identity);
+	s->subscription.identity = NULL;
+}
+
 void
 hub_remove(struct hub *h, struct session *s)
 {
 	struct subscription *sub = &s->subscription;
 
-	routes_leave(&h->routes, s);
+	leave_routes(h, s);
 	if (sub->is_touched)
 		untouch(h, s);
 	if (sub->previous != NULL)
@@ -98,8 +167,6 @@ hub_remove(struct hub *h, struct session *s)
 		h->sessions = sub->next;
 	if (sub->next != NULL)
 		sub->next->subscription.previous = sub->previous;
-	free(sub->batch);
-	sub->batch = NULL;
 	h->count--;
 }
 
@@ -144,16 +211,28 @@ bool
 hub_subscribe(void *hub, struct session *s, struct json_value state)
 {
 	struct hub *h = hub;
+	struct subscription *sub = &s->subscription;
+	bool	is_judged = false;
 
-	return routes_enter(&h->routes, s, state, feed_tables(h->feed));
+	leave_routes(h, s);
+	if (!routes_enter(&h->routes, s, state, feed_tables(h->feed)))
+		return false;
+	sub->has_verified = false;
+	for (size_t i = 0; i < sub->right_count; i++)
+	{
+		is_judged |= sub->rights[i].is_judged;
+		sub->has_verified |= sub->rights[i].is_verified;
+	}
+	if (is_judged)
+		sub->identity = judge_identity(h->judge, s->identity.role, s->identity.claims);
+	sub->verify_at_ms = s->now_ms + VERIFY_MS * 3 / 4 + chance_below(VERIFY_MS / 2);
+	return true;
 }
 
 void
 hub_unsubscribe(void *hub, struct session *s)
 {
-	struct hub *h = hub;
-
-	routes_leave(&h->routes, s);
+	leave_routes(hub, s);
 }
 
 static void
@@ -167,38 +246,47 @@ touch(struct hub *h, struct session *s)
 }
 
 static void
-draft(struct hub *h, struct session *s, const struct stream_change *c)
+verify_soon(struct session *s)
+{
+	int64_t at_ms = s->now_ms + VERIFY_SOON_MS / 2 + chance_below(VERIFY_SOON_MS);
+
+	if (at_ms < s->subscription.verify_at_ms)
+		s->subscription.verify_at_ms = at_ms;
+}
+
+/* What nobody would read is not built: a pull is shorter. */
+static void
+put(struct hub *h, struct session *s, struct release *r, struct stream_change *c, const struct right *right)
 {
 	struct subscription *sub = &s->subscription;
 
-	if (sub->batch_count == sub->batch_room)
+	if (sub->queue_count >= QUEUE_CHANGES_MAX || sub->queue_bytes + c->json_len > h->max_queue)
 	{
-		sub->batch_room = sub->batch_room > 0 ? sub->batch_room * 2 : 4;
-		sub->batch = memory_grow(sub->batch, sub->batch_room, sizeof(*sub->batch));
+		queue_clear(sub, h->judge);
+		sub->is_flooded = true;
 	}
-	if (sub->batch_count == 0)
-		sub->batch_hash = 0;
-	sub->batch[sub->batch_count++] = c;
-	sub->batch_hash = (sub->batch_hash ^ (uint64_t) (uintptr_t) c) * 0x9e3779b97f4a7c15u;
-	touch(h, s);
+	else
+		queue_put(sub, h->judge, r, c, right);
+	if (sub->waiting == 0 || sub->is_flooded)
+		touch(h, s);
 }
 
 /* The session is in the change's route; the table, and the row's new place, decide. */
 static void
-offer(struct hub *h, struct session *s, const struct transaction *t, const struct stream_change *c, const struct route *sibling)
+offer(struct hub *h, struct session *s, struct release *r, struct stream_change *c, const struct route *sibling)
 {
-	enum wanted wanted;
+	const struct right *right;
 
-	if (s->state != SESSION_LIVE || transaction_change_is_seen(t, c, &s->snapshot))
+	if (s->state != SESSION_LIVE || s->subscription.is_flooded || transaction_change_is_seen(r->transaction, c, &s->snapshot))
 		return;
-	wanted = routes_wanted(s, c->table_id);
-	if (wanted == WANTED_WHOLE && (sibling == NULL || !route_has(sibling, s)))
-		draft(h, s, c);
-	else if (wanted == WANTED_PARTLY)
-	{
-		s->subscription.is_nudged = true;
-		touch(h, s);
-	}
+	right = routes_right(s, c->table_id);
+	if (right == NULL || (!right->is_judged && sibling != NULL && route_has(sibling, s)))
+		return;
+	s->now_ms = h->now_ms;
+	if (right->is_verified && c->kind == CHANGE_TOMBSTONE)
+		verify_soon(s);		/* nothing tells whose row it was */
+	else
+		put(h, s, r, c, right);
 }
 
 static const struct route *
@@ -208,97 +296,109 @@ sibling_route(const struct hub *h, const struct transaction *t, const struct str
 }
 
 static void
-route_transaction(struct hub *h, const struct transaction *t)
+route_transaction(struct hub *h, struct release *r)
 {
+	const struct transaction *t = r->transaction;
+
 	for (size_t i = 0; i < t->count; i++)
 	{
-		const struct stream_change *c = &t->changes[i];
-		const struct route *r = routes_find(&h->routes, c);
+		struct stream_change *c = &t->changes[i];
+		const struct route *route = routes_find(&h->routes, c);
 		const struct route *sibling = sibling_route(h, t, c);
 
-		for (size_t j = 0; r != NULL && j < r->count; j++)
-			offer(h, r->sessions[j], t, c, sibling);
+		for (size_t j = 0; route != NULL && j < route->count; j++)
+			offer(h, route->sessions[j], r, c, sibling);
 	}
 }
 
-/* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
-static void
-deliver(struct hub *h, struct session *s)
+/* items are one transaction's for this session. */
+static bool
+is_sent(struct session *s, const struct held *items, size_t count, size_t at)
 {
-	struct subscription *sub = &s->subscription;
+	enum verdict verdict = judge_verdict(items[at].ticket);
 
-	if (sub->is_nudged)
-		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
-	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
+	if (verdict == VERDICT_HIDDEN && items[at].right->is_verified)
+		verify_soon(s);		/* it may have been in sight before */
+	if (verdict != VERDICT_SEEN)
+		return false;
+	return items[at].change->kind != CHANGE_TOMBSTONE || items[at].ticket.docket == NULL || !queue_lives_on(items, count, at);
+}
+
+static size_t
+choose(struct hub *h, struct session *s, const struct held *items, size_t count)
+{
+	size_t	chosen = 0;
+	size_t	end;
+
+	for (size_t start = 0; start < count; start = end)
 	{
-		metric_add(METRIC_BATCHES, 1);
-		metric_add(METRIC_CHANGES, sub->batch_count);
-		session_deliver(s, &h->batches, sub->batch, sub->batch_count, sub->batch_hash);
+		for (end = start + 1; end < count && items[end].release == items[start].release;)
+			end++;
+		for (size_t i = start; i < end; i++)
+			if (is_sent(s, items + start, end - start, i - start))
+				h->outgoing[chosen++] = projection_of(items[i].change, items[i].right->projection,
+													  s->wants_fields && !items[i].right->is_judged, feed_tables(h->feed));
 	}
-	sub->batch_count = 0;
-	sub->is_nudged = false;
+	return chosen;
+}
+
+static uint64_t
+hash_of(const struct stream_change *const *changes, size_t count)
+{
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < count; i++)
+		hash = (hash ^ (uint64_t) (uintptr_t) changes[i]) * 0x9e3779b97f4a7c15u;
+	return hash;
+}
+
+/* A cursor may not claim what still waits. */
+static void
+hold_cursor(struct session *s)
+{
+	const struct release *first = queue_first(&s->subscription);
+
+	s->is_held = first != NULL;
+	s->ceiling = first != NULL ? first->cursor : NULL;
+	s->ceiling_xmax = first != NULL ? first->cursor_xmax : 0;
 }
 
 static void
-deliver_touched(struct hub *h)
+send_ready(struct hub *h, struct session *s, size_t ready)
 {
-	while (h->touched != NULL)
+	struct held *items;
+	size_t	count;
+
+	if (h->taken_count + ready > h->taken_room)
 	{
-		struct session *s = h->touched;
-
-		h->touched = s->subscription.next_touched;
-		s->subscription.is_touched = false;
-		s->now_ms = h->now_ms;
-		deliver(h, s);
+		h->taken_room = (h->taken_count + ready) * 2;
+		h->taken = memory_grow(h->taken, h->taken_room, sizeof(*h->taken));
 	}
-	batches_clear(&h->batches);
-}
-
-void
-hub_flush(void *hub)
-{
-	struct hub *h = hub;
-
-	if (h->pending_count == 0)
+	if (ready > h->outgoing_room)
+	{
+		h->outgoing_room = ready * 2;
+		h->outgoing = memory_grow(h->outgoing, h->outgoing_room, sizeof(*h->outgoing));
+	}
+	items = h->taken + h->taken_count;
+	queue_take(&s->subscription, ready, items);
+	h->taken_count += ready;
+	hold_cursor(s);
+	s->subscription.failures = 0;
+	count = choose(h, s, items, ready);
+	if (count == 0)
 		return;
-	for (size_t i = 0; i < h->pending_count; i++)
-		route_transaction(h, h->pending[i]);
-	deliver_touched(h);
-	for (size_t i = 0; i < h->pending_count; i++)
-		transaction_release(h->pending[i]);
-	h->pending_count = 0;
+	metric_add(METRIC_BATCHES, 1);
+	metric_add(METRIC_CHANGES, count);
+	session_deliver(s, &h->batches, h->outgoing, count, hash_of(h->outgoing, count));
 }
-
-struct replay
-{
-	struct hub *hub;
-	struct session *session;
-};
 
 static void
-replay_transaction(void *owner, struct transaction *t)
+fail(struct session *s)
 {
-	struct replay *r = owner;
-
-	for (size_t i = 0; i < t->count; i++)
-	{
-		const struct stream_change *c = &t->changes[i];
-		const struct route *route = routes_find(&r->hub->routes, c);
-
-		if (route != NULL && route_has(route, r->session))
-			offer(r->hub, r->session, t, c, sibling_route(r->hub, t, c));
-	}
-}
-
-void
-hub_replay(void *hub, struct session *s)
-{
-	struct replay r = {hub, s};
-
-	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
-	r.hub->batches.is_replay = true;
-	deliver_touched(r.hub);
-	r.hub->batches.is_replay = false;
+	if (++s->subscription.failures >= FAILURES_MAX)
+		session_close(s, "phx_error", "policy_failed");
+	else
+		session_resync(s, "rows could not be judged", s->now_ms, FAILED_MS / 2 + chance_below(FAILED_MS));
 }
 
 static int64_t
@@ -313,6 +413,164 @@ static int64_t
 spread(const struct hub *h, int64_t most_ms)
 {
 	return spread_over(h->count, most_ms);
+}
+
+/* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
+static void
+deliver(struct hub *h, struct session *s)
+{
+	struct subscription *sub = &s->subscription;
+	bool	has_failed = false;
+	size_t	ready;
+
+	s->now_ms = h->now_ms;
+	if (sub->is_flooded)
+	{
+		sub->is_flooded = false;
+		metric_add(METRIC_NUDGES, 1);
+		session_resync(s, "too much has changed", s->now_ms, spread(h, SPREAD_MS));
+		return;
+	}
+	ready = queue_ready(sub, &has_failed);
+	if (has_failed)
+	{
+		fail(s);
+		return;
+	}
+	if (ready > 0 && !s->calls.is_blocked(s->connection))
+		send_ready(h, s, ready);
+	if (sub->queue_count == 0)
+		stop_waiting(h, s);
+	else
+		start_waiting(h, s);
+	hold_cursor(s);
+}
+
+/* What the frames were made of goes only when none of them can be found again. */
+static void
+forget_delivered(struct hub *h)
+{
+	batches_clear(&h->batches);
+	queue_drop(h->judge, h->taken, h->taken_count);
+	h->taken_count = 0;
+}
+
+static void
+deliver_touched(struct hub *h)
+{
+	while (h->touched != NULL)
+	{
+		struct session *s = h->touched;
+
+		h->touched = s->subscription.next_touched;
+		s->subscription.is_touched = false;
+		deliver(h, s);
+	}
+	forget_delivered(h);
+}
+
+/* Backwards: who has nothing left to wait for gives its place to one that was looked at already. */
+static void
+deliver_waiting(struct hub *h)
+{
+	for (size_t i = h->waiting_count; i > 0; i--)
+		if (i <= h->waiting_count)
+			deliver(h, h->waiting[i - 1]);
+	forget_delivered(h);
+}
+
+/* Whoever waits for that much memory pulls instead. */
+static void
+limit_memory(struct hub *h)
+{
+	if (release_bytes() <= HUB_HELD_BYTES_MAX)
+		return;
+	for (size_t i = 0; i < h->waiting_count; i++)
+	{
+		h->waiting[i]->subscription.is_flooded = true;
+		touch(h, h->waiting[i]);
+	}
+	deliver_touched(h);
+}
+
+void
+hub_flush(void *hub)
+{
+	struct hub *h = hub;
+
+	if (h->pending_count == 0)
+		return;
+	for (size_t i = 0; i < h->pending_count; i++)
+		route_transaction(h, h->pending[i]);
+	judge_go_on(h->judge, h->now_ms);
+	deliver_touched(h);
+	for (size_t i = 0; i < h->pending_count; i++)
+		release_free(h->pending[i]);
+	h->pending_count = 0;
+	limit_memory(h);
+}
+
+void
+hub_ask(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	judge_go_on(h->judge, now_ms);
+}
+
+/* First what was released: else a session with nothing left to wait for would be given a cursor that covers it. */
+void
+hub_verdicts(struct hub *h, uint64_t id, const struct answer *a, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	hub_flush(h);
+	judge_answer(h->judge, id, a, now_ms);
+	deliver_waiting(h);
+}
+
+void
+hub_drained(struct hub *h, struct session *s)
+{
+	if (s->subscription.waiting == 0)
+		return;
+	hub_flush(h);
+	if (s->subscription.waiting != 0)
+		deliver(h, s);
+	forget_delivered(h);
+}
+
+struct replay
+{
+	struct hub *hub;
+	struct session *session;
+};
+
+static void
+replay_transaction(void *owner, struct transaction *t)
+{
+	struct replay *r = owner;
+	struct release *release = release_new(t, NULL, 0);
+
+	for (size_t i = 0; i < t->count; i++)
+	{
+		struct stream_change *c = &t->changes[i];
+		const struct route *route = routes_find(&r->hub->routes, c);
+
+		if (route != NULL && route_has(route, r->session))
+			offer(r->hub, r->session, release, c, sibling_route(r->hub, t, c));
+	}
+	release_free(release);
+}
+
+void
+hub_replay(void *hub, struct session *s)
+{
+	struct replay r = {hub, s};
+
+	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	judge_go_on(r.hub->judge, r.hub->now_ms);
+	r.hub->batches.is_replay = true;
+	deliver_touched(r.hub);
+	r.hub->batches.is_replay = false;
 }
 
 /* Whose scopes may have changed: they get nothing more before the database has been asked, in a snapshot that shows the change. */
@@ -365,9 +623,9 @@ hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 	if (h->pending_count == h->pending_room)
 	{
 		h->pending_room = h->pending_room > 0 ? h->pending_room * 2 : 64;
-		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct transaction *));
+		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct release *));
 	}
-	h->pending[h->pending_count++] = transaction_retain(t);
+	h->pending[h->pending_count++] = release_new(t, feed_cursor(h->feed), feed_cursor_xmax(h->feed));
 }
 
 void
@@ -411,6 +669,13 @@ refresh_cursor(struct hub *h, struct session *s)
 		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
+static void
+verify(struct hub *h, struct session *s)
+{
+	if (s->state == SESSION_LIVE && s->subscription.has_verified && s->kind == SESSION_SYNC && h->now_ms >= s->subscription.verify_at_ms)
+		session_pull_later(s, h->now_ms);
+}
+
 void
 hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 {
@@ -426,6 +691,7 @@ hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
+		verify(h, s);
 		session_tick(s, now_ms, unix_now);
 		refresh_cursor(h, s);
 	}

@@ -8,11 +8,15 @@
 #include <stdint.h>
 
 #include "feed.h"
+#include "judge.h"
 #include "session.h"
+
+#define HUB_HELD_BYTES_MAX ((size_t) 64 << 20)	/* of transactions that sessions wait for; over it those pull instead */
 
 struct hub;
 
-struct hub *hub_new(const struct feed *feed);
+/* connections: those that the judge's questions share with clients' requests. max_queue: bytes of changes worth sending to one session. */
+struct hub *hub_new(const struct feed *feed, size_t max_queue, int connections, const struct judge_calls *calls, void *owner);
 void	hub_free(struct hub *h);
 
 void	hub_add(struct hub *h, struct session *s);
@@ -25,8 +29,14 @@ struct standings *hub_standings(struct hub *h);
 /* session_calls */
 bool	hub_subscribe(void *hub, struct session *s, struct json_value state);
 void	hub_unsubscribe(void *hub, struct session *s);
+void	hub_discard(void *hub, struct session *s);
 void	hub_flush(void *hub);			/* also at the end of each turn */
 void	hub_replay(void *hub, struct session *s);
+void	hub_drained(struct hub *h, struct session *s);		/* its client has taken all that was put */
+
+/* For the judge. */
+void	hub_verdicts(struct hub *h, uint64_t id, const struct answer *a, int64_t now_ms);
+void	hub_ask(struct hub *h, int64_t now_ms);
 
 /* feed_calls */
 void	hub_released(struct hub *h, struct transaction *t, int64_t now_ms);

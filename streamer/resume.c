@@ -57,7 +57,7 @@ resume_recall(struct session *s)
 	struct standing *st = key != NULL ? standing_find(s->calls.standings, key, len, s->now_ms) : NULL;
 
 	free(key);
-	s->must_pull = st == NULL || given_position(s, st->part, &position_len) == NULL;
+	s->must_pull = st == NULL || given_position(s, st->part, &position_len) == NULL || strstr(st->state, "\"verify\":true") != NULL;
 	if (s->must_pull)
 		standing_leave(s->calls.standings, st, s->now_ms);
 	else
@@ -126,10 +126,15 @@ replay(struct session *s, struct position *p)
 		handoff = feed_handoff(s->feed, &p->snapshot, NULL);
 	if (handoff == HANDOFF_OK)
 	{
+		if (!s->is_quiet)		/* what was queued behind its place was thrown away */
+		{
+			s->cursor_xmax = p->snapshot.xmax;
+			cursor_retain(s->position);
+			cursor_release(s->queued);
+			s->queued = s->position;
+		}
 		if (s->state == SESSION_AUTHENTICATED)
 			answer_join(s);
-		if (!s->is_quiet)
-			s->cursor_xmax = p->snapshot.xmax;
 		plan_look(s, s->standing->checked_ms);
 		handoff = session_enter_stream(s, json_root(state), &p->snapshot);
 	}

@@ -49,10 +49,8 @@ arrive(struct session *s, enum session_state state)
 static void
 leave(struct session *s, enum session_state state)
 {
-	if (state != SESSION_LIVE)
-		return;
-	s->subscription.batch_count = 0;
-	s->subscription.is_nudged = false;
+	if (state == SESSION_LIVE)
+		s->calls.discard(s->calls.hub, s);
 }
 
 void
@@ -125,12 +123,13 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 void
 session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
 {
-	static const char *const without[] = {"access_token", "sync_token", NULL};
+	static const char *const without[] = {"access_token", "sync_token", "fields", NULL};
 	struct buffer base;
 
 	session_begin(s, m, identity, now_ms);
 	s->device_id = raw_text(json_member(m->payload, "device_id"));
 	s->token = raw_text(json_member(m->payload, "sync_token"));
+	s->wants_fields = json_equals(json_member(m->payload, "fields"), "changed");
 	buffer_init(&base);
 	request_rewrite(&base, m->payload, without, NULL);
 	s->base = buffer_take(&base, NULL);
@@ -541,12 +540,18 @@ session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
 		session_want_pull(s);
 }
 
+static uint64_t
+live_xmax(const struct session *s)
+{
+	return s->is_held ? s->ceiling_xmax : feed_cursor_xmax(s->feed);
+}
+
 struct cursor *
 session_live_cursor(const struct session *s)
 {
-	struct cursor *newest = feed_cursor(s->feed);
+	struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);
 
-	return newest != NULL && feed_cursor_xmax(s->feed) >= s->cursor_xmax ? newest : s->queued;
+	return newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued;
 }
 
 void
@@ -558,7 +563,7 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 	{
 		cursor_release(s->queued);
 		s->queued = cursor_retain(cursor);
-		s->cursor_xmax = feed_cursor_xmax(s->feed);
+		s->cursor_xmax = live_xmax(s);
 	}
 	s->cursor_ms = s->now_ms;
 	if (has_changes)

@@ -49,6 +49,7 @@ struct streamer
 	struct wal *wal;
 	struct loop_timer *tick;
 	struct loop_timer *wake;
+	struct loop_timer *judge;
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
@@ -325,6 +326,40 @@ pulled(void *owner, const char *user, const char *device, size_t changes, size_t
 }
 
 static void
+verdicts(void *owner, uint64_t id, const struct answer *a)
+{
+	struct streamer *s = owner;
+
+	hub_verdicts(s->hub, id, a, loop_now_ms());
+}
+
+/* As the pool's own user, who takes on each role that the question names. */
+static void
+ask_visible(void *owner, uint64_t id, const char *json)
+{
+	struct streamer *s = owner;
+	struct request r = {.kind = REQUEST_VISIBLE, .role = "none", .claims = "", .json = json};
+
+	query_submit(s->queries, &r, verdicts, s, id);
+}
+
+static void
+judge_woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	hub_ask(s->hub, loop_now_ms());
+}
+
+static void
+wake_judge(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+
+	loop_timer_set(s->judge, delay_ms);
+}
+
+static void
 put_missing(struct buffer *json, const char *what)
 {
 	if (what == NULL)
@@ -440,12 +475,13 @@ set_up_clients(struct streamer *s)
 	static const struct feed_calls feed_calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
+	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
 	static const struct http_calls http_calls = {.submit = submit, .missing = missing, .status = status};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
-	s->hub = hub_new(s->feed);
+	s->hub = hub_new(s->feed, s->options->max_queue, s->options->query_connections, &judge_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
 	s->pages = pages_new(s->options, &pages_calls, s);
 	if (s->pages == NULL)
@@ -473,6 +509,7 @@ set_up_database(struct streamer *s)
 	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
 	s->wal = wal_new(s->loop, s->options->database, (enum plugin) s->options->plugin, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
+	s->judge = loop_timer_new(s->loop, judge_woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
 	loop_timer_set(s->tick, 0);
 }
@@ -524,6 +561,7 @@ streamer_free(struct streamer *s)
 	s->maintain = NULL;			/* the last connections' channels end below */
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
+	loop_timer_free(s->judge);
 	loop_timer_free(s->tick);
 	if (s->loop != NULL)
 		loop_free(s->loop);

@@ -30,6 +30,14 @@ struct stream_change
 	uint8_t *changed;		/* owned; which of its table's columns the transaction changed (column_set_has of clock.h), as they stood in the list of
 							 * tables when it was decoded; NULL: all (it is new), or it is not known */
 	char   *old;			/* owned; JSON object of the row before the transaction, only with REPLICA IDENTITY FULL; else NULL */
+	int		column_count;	/* of the table, when it was decoded */
+	bool	has_left;		/* a row: the same transaction leaves a tombstone of it, so not everybody who gets it had it before */
+	bool	is_repeated;	/* a row: the transaction wrote it more than once */
+	uint64_t docket;		/* the judge's: the docket it stands on, and its place there */
+	uint32_t docket_place;
+	uint64_t projection;	/* of a projected one: the serial of its projection; 0: all columns */
+	bool	is_partial;		/* of a projected one: only what was changed */
+	struct stream_change *projected;	/* owned list, linked by itself: the same change for those who get less of it */
 };
 
 /* Why sessions cannot go on past a transaction, but must pull in a snapshot that sees it. */

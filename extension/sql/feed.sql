@@ -25,7 +25,10 @@ or "obstacle": why, in place of "changes", where rows cannot tell: a table start
 CREATE FUNCTION sync.visible_keys(request jsonb) RETURNS json
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_visible_keys';
 COMMENT ON FUNCTION sync.visible_keys(jsonb) IS
-'Which living rows each of several callers may see now. request: {"identities": [{"role", "claims"?: object}], "tables": [{"id", "keys": [entity ids]}]}.
-Answer: {"snapshot": "xmin:xmax:xip", "identities": [{"tables": [{"id", "keys": [[entity id, sync_xid]]}]} or {"error": {"code", "message"}}]}, in the order asked, all in one snapshot.
-Takes each role as SET ROLE would: only those the session''s user may take. An error, such as that of a policy, is the answer of its identity alone; a timeout ends the call.
-For the streamer''s role sync_query.';
+'Which living rows each of several callers may see now, and which deletions they may be told of. request: {"identities": [{"role", "claims"?: object}],
+"tables": [{"id", "keys": [entity ids], "stamps"?: [a sync_xid for each key], "gone"?: [old_values of tombstones]}], "identity_ms"?, "call_ms"?}.
+Answer: {"snapshot": "xmin:xmax:xip", "identities": [{"tables": [{"id", "seen", "gone"?}], "us": microseconds taken} or {"error": {"code", "message"}, "us"} or {"later": true}]}, in
+the order asked, all in one snapshot. seen and gone: a digit for each key or tombstone, 0 no, 1 yes, 2 yes but written again since by another transaction than its stamp.
+A table without them shows the role nothing.
+Takes each role as SET ROLE would: only those the session''s user may take. An error, such as that of a policy or of more than identity_ms milliseconds, is the answer of its
+identity alone; a statement timeout ends the call. After call_ms milliseconds the identities left are answered "later". For the streamer''s role sync_query.';

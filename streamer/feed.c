@@ -54,9 +54,11 @@ struct feed
 	int		changes_asked;		/* answers to come */
 	int		changes_stale;		/* of these, answers to questions that were given up */
 	struct gap gap;				/* answered; waits for a checkpoint that covers it */
-	struct snapshot escaped;	/* the checkpoint that shows a suspect nobody decoded: the cursor waits before it */
+	struct snapshot escaped;	/* the newest returned checkpoint that does not count, because what it shows may be missing; the cursor waits before it */
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
+	enum plugin plugin;
+	bool	is_unpublished;		/* the decoder would not show all tables: no slot goes into use until that is cured */
 	struct reader *reader;
 	struct decoder decoder;
 	struct arrivals *arrivals;
@@ -285,6 +287,7 @@ close_gap(struct feed *f, const struct snapshot *s)
 static bool
 bridge_on(struct feed *f, const struct snapshot *s)
 {
+	replace_snapshot(&f->escaped, s);
 	if (f->state == FEED_FILLING)
 	{
 		set_state(f, FEED_BRIDGING);
@@ -354,6 +357,7 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 
 	f->calls = *calls;
 	f->owner = owner;
+	f->plugin = plugin;
 	f->reader = reader_new(plugin);
 	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
@@ -444,6 +448,19 @@ is_elsewhere(struct feed *f, const struct sync_tables *t)
 	return true;
 }
 
+/* A table that is missing in the publications would change without a word. */
+static bool
+is_unpublished(struct feed *f, const struct sync_tables *t)
+{
+	bool	was_unpublished = f->is_unpublished;
+
+	f->is_unpublished = f->plugin == PLUGIN_PGOUTPUT && t->unpublished != NULL;
+	if (f->is_unpublished && !was_unpublished)
+		log_event(LOG_LEVEL_ERROR, "plugin_refused", "plugin=pgoutput reason=\"%s\" cure=\"a superuser must run SELECT sync.publish() in this database\"",
+				  t->unpublished);
+	return f->is_unpublished;
+}
+
 static void
 use_tables(struct feed *f, struct sync_tables *t, const char *text)
 {
@@ -498,7 +515,7 @@ feed_tables_answer(struct feed *f, const char *json, const char *snapshot)
 	t = json != NULL ? tables_parse(json, strlen(json)) : NULL;
 	if (json != NULL && t == NULL)
 		log_event(LOG_LEVEL_ERROR, "feed_tables_unreadable", "bytes=%zu", strlen(json));
-	if (t != NULL && (is_elsewhere(f, t) || snapshot == NULL || !snapshot_parse(&s, snapshot, strlen(snapshot))))
+	if (t != NULL && (is_elsewhere(f, t) || is_unpublished(f, t) || snapshot == NULL || !snapshot_parse(&s, snapshot, strlen(snapshot))))
 	{
 		tables_free(t);
 		t = NULL;
@@ -750,7 +767,7 @@ feed_missing(const struct feed *f)
 		case FEED_DOWN:
 			return "replication slot";
 		case FEED_ASKING_TABLES:
-			return "answer of sync.feed_tables";
+			return f->is_unpublished ? "tables in the publications: run sync.publish()" : "answer of sync.feed_tables";
 		case FEED_ASKING_CHECKPOINT:
 			return "answer of sync.checkpoint";
 		case FEED_FILLING:

@@ -161,7 +161,7 @@ resume_try(struct session *s)
 bool
 resume_wants_look(struct session *s)
 {
-	bool	is_wanted = s->state == SESSION_LIVE;
+	bool	is_wanted = s->state == SESSION_LIVE && s->now_ms >= s->look_at_ms;
 
 	if (s->standing == NULL)
 		return false;

@@ -161,10 +161,12 @@ session_pull_request(struct session *s, struct buffer *out)
 		buffer_puts(out, s->base);
 		return REQUEST_STATE;
 	}
-	if (s->state == SESSION_LIVE || resume_try(s))
+	if (s->state != SESSION_LIVE && resume_try(s))
 		return REQUEST_NONE;
 	if (s->kind == SESSION_REALTIME)
 		return realtime_request(s, out);
+	if (s->state == SESSION_LIVE)
+		return REQUEST_NONE;
 	len = strlen(s->base) - 1;
 	buffer_put(out, s->base, len);
 	if (s->part != NULL && s->position != NULL)
@@ -412,13 +414,13 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 		resume_answer(s, a);
 		return;
 	}
-	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
-		return;
-	if (s->kind == SESSION_REALTIME)
+	if (s->kind == SESSION_REALTIME && s->state != SESSION_CLOSING)
 	{
 		realtime_answer(s, a);
 		return;
 	}
+	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
+		return;
 	if (a->status != ANSWER_OK)
 		pull_failed(s, a);
 	else if (!page_read(&page, a->json, a->len))

@@ -37,6 +37,7 @@ struct identity;
 struct projection;
 struct realtime;
 struct release;
+struct rooms;
 struct route;
 
 /* What a session may see of a table. */
@@ -113,6 +114,7 @@ struct session
 	enum message_format format;	/* of its client */
 	struct token identity;		/* owned */
 	struct realtime *realtime;	/* owned; NULL unless SESSION_REALTIME */
+	struct rooms *rooms;		/* of that kind: where its topic is */
 	char   *device_id;			/* owned JSON string of the join; NULL: none */
 	char   *base;				/* owned: the pull request's members but the token, without braces */
 

@@ -8,6 +8,8 @@
 #include "memory.h"
 #include "message.h"
 
+#define PING 0x89		/* final */
+
 struct cursor *
 cursor_new(const char *text, size_t len)
 {
@@ -59,6 +61,12 @@ frame_binary(const char *payload, size_t len)
 	return build(payload, len, true);
 }
 
+bool
+frame_is_ping(const struct frame *f)
+{
+	return f->bytes[0] == PING;
+}
+
 const char *
 frame_payload(const struct frame *f, size_t *len)
 {
@@ -71,11 +79,12 @@ frame_payload(const struct frame *f, size_t *len)
 struct frame *
 frame_ping(void)
 {
-	struct frame *f = memory_new(sizeof(*f) + 2);
+	static const unsigned char ping[] = {PING, 1, '.'};		/* final; with a payload, as the library says nothing of a pong without */
+	struct frame *f = memory_new(sizeof(*f) + sizeof(ping));
 
 	f->refs = 1;
-	f->len = 2;
-	f->bytes[0] = 0x89;		/* final, ping; no payload */
+	f->len = sizeof(ping);
+	memcpy(f->bytes, ping, sizeof(ping));
 	return f;
 }
 

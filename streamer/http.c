@@ -12,6 +12,7 @@
 
 #include "client_stats.h"
 #include "files.h"
+#include "http_page.h"
 #include "log.h"
 #include "loop.h"
 #include "map.h"
@@ -23,6 +24,7 @@
 #include "stream.h"
 #include "text.h"
 #include "work.h"
+#include "zip.h"
 
 #define RETRY_AFTER_S 2
 #define LINGER_S 3			/* after a refusal input is read on for so long: hanging up at once could hide the answer from the client */
@@ -71,6 +73,8 @@ struct http_exchange
 	char   *address;				/* owned: of a stream's client, as it is counted */
 	bool	is_stream;				/* asked for, or there */
 	bool	is_ending;				/* the stream */
+	bool	takes_gzip;
+	bool	is_zipped;				/* the response */
 	char   *token;					/* owned: as the stream's client sent it, until it has joined; likewise where it stands */
 	char   *last_event;
 	unsigned int status;			/* of the response; 0: not known yet */
@@ -199,7 +203,7 @@ add_header(struct http_exchange *e, const char *name, const char *value, unsigne
 static bool
 add_cors(struct http_exchange *e, unsigned char **at, unsigned char *end)
 {
-	if (!add_header(e, "vary:", "Origin", at, end))
+	if (!add_header(e, "vary:", "Origin, Accept-Encoding", at, end))
 		return false;
 	if (e->origin[0] == '\0')
 		return true;
@@ -223,6 +227,8 @@ send_headers(struct http_exchange *e)
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
 		return -1;
 	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
+		return -1;
+	if (e->is_zipped && !add_header(e, "content-encoding:", "gzip", &at, end))
 		return -1;
 	snprintf(wait, sizeof(wait), "%d", e->retry_after_s > 0 ? e->retry_after_s : RETRY_AFTER_S);
 	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", wait, &at, end))
@@ -327,6 +333,21 @@ broadcast(struct http *h, struct http_exchange *e)
 		go_on_broadcasting(h, e);
 }
 
+/* Off unless asked for: it takes time of the one loop, and lengths of compressed answers can tell what is in them to one who may add to it. */
+static void
+compress(const struct http *h, struct http_exchange *e)
+{
+	struct buffer zipped;
+
+	if (!h->options->compress || !e->takes_gzip || e->response.len < ZIP_LEAST)
+		return;
+	buffer_init(&zipped);
+	zip_put(&zipped, ZIP_GZIP, e->response.data, e->response.len);
+	buffer_free(&e->response);
+	e->response = zipped;
+	e->is_zipped = true;
+}
+
 static void
 exchange_answer(void *owner, uint64_t id, const struct answer *a)
 {
@@ -358,6 +379,7 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	else
 		buffer_put(&e->response, a->json, a->len);
 	memory_require(e->response.failed ? NULL : e->response.data);
+	compress(h, e);
 	respond(e, 200);
 }
 
@@ -670,6 +692,17 @@ measure_body(struct http_exchange *e)
 	return is_clear;
 }
 
+static bool
+takes_gzip(struct lws *wsi)
+{
+	char	value[128];
+	const char *gzip;
+
+	header(wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, value, sizeof(value));
+	gzip = strstr(value, "gzip");
+	return gzip != NULL && strncmp(gzip + 4, ";q=0", 4) != 0;
+}
+
 static void
 begin_api(struct http *h, struct http_exchange *e)
 {
@@ -685,6 +718,7 @@ begin_api(struct http *h, struct http_exchange *e)
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
 		return;
 	}
+	e->takes_gzip = takes_gzip(e->wsi);
 	problem = authenticate(h, e);
 	if (!is_within_rate(h, e))
 		respond_error(e, 429, "rate_limited", "too many requests", NULL);
@@ -697,7 +731,7 @@ begin_broadcast(struct http *h, struct http_exchange *e, const char *path)
 {
 	struct posted_problem problem;
 	char	media[MEDIA_MAX];
-	char	is_private[8];
+	char	is_private[32];		/* with its name */
 	const char *given = lws_get_urlarg_by_name(e->wsi, "private=", is_private, sizeof(is_private));
 
 	begin_api(h, e);
@@ -724,48 +758,13 @@ answer_ready(struct http *h, struct http_exchange *e)
 	buffer_free(&missing);
 }
 
-/* A proxy on this machine that hides where its requests come from would make everybody local: see --metrics-token-file. */
-static bool
-is_local(struct lws *wsi)
-{
-	static const enum lws_token_indexes passed_on[] = {WSI_TOKEN_X_FORWARDED_FOR, WSI_TOKEN_HTTP_X_REAL_IP, WSI_TOKEN_HTTP_VIA};
-	char	peer[64] = "";
-
-	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
-		if (lws_hdr_total_length(wsi, passed_on[i]) > 0)
-			return false;
-	if (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)
-		return false;
-	lws_get_peer_simple(wsi, peer, sizeof(peer));
-	return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "::ffff:127.", 11) == 0;
-}
-
-static void
-argument(struct lws *wsi, const char *name, char *out, size_t size)
-{
-	const char *value = lws_get_urlarg_by_name(wsi, name, out, (int) size);
-
-	if (value == NULL)
-		out[0] = '\0';
-	else if (value != out)
-		memmove(out, value, strlen(value) + 1);
-}
-
 /* false: no page of that name. */
 static bool
 answer_page(struct http *h, struct http_exchange *e, const char *path)
 {
-	char	user[256];
-	char	since[32];
-	char	authorization[512];
-	struct page_request r = {.path = path, .user = user, .since = since, .is_local = is_local(e->wsi)};
 	struct page_answer a;
 
-	argument(e->wsi, "user=", user, sizeof(user));
-	argument(e->wsi, "since=", since, sizeof(since));
-	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
-	r.bearer = auth_bearer(authorization);
-	if (!pages_answer(h->pages, &r, &a, &e->response))
+	if (!http_page(h->pages, e->wsi, path, &a, &e->response))
 		return false;
 	memory_require(e->response.failed ? NULL : e->response.data);
 	e->type = a.type;

@@ -37,11 +37,13 @@ struct options
 	size_t	ring_size;
 	int		auth_timeout_s;
 	int		ping_interval_s;
+	int		verify_interval_s;
 	int		max_messages_per_second;
 	int		max_clients_per_address;	/* 0: no limit, like the next three */
 	int		max_clients_per_user;
 	int		max_joins_per_second;
 	int		max_requests_per_second;
+	bool	compress;			/* answers over HTTP */
 	char   *tls_cert;			/* "" = plain HTTP */
 	char   *tls_key;
 	char   *trusted_proxies;	/* comma list of networks */
@@ -49,8 +51,8 @@ struct options
 	int		upkeep_interval_s;
 	int		purge_keep_days;
 	int		purge_keep_log_days;
-	bool	no_pull_log;
-	bool	no_live_page;
+	bool	log_pulls;
+	bool	live_page;
 	char   *metrics_token_file;	/* "": metrics and the live page are shown to this machine only */
 	bool	check;
 	bool	help;

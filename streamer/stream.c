@@ -96,8 +96,8 @@ put_entry(struct stream *s, struct buffer *out, const struct outbox_entry *e)
 	size_t	len;
 	const char *text = frame_payload(e->frame, &len);
 
-	if (len == 0)
-		buffer_puts(out, ":\n\n");		/* a ping */
+	if (frame_is_ping(e->frame))
+		buffer_puts(out, ":\n\n");
 	else if (s->state == STREAM_WAITING)
 		take_reply(s, out, text, len);
 	else

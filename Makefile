@@ -7,7 +7,7 @@ SOURCES = $(sort $(wildcard extension/*.c))
 OUR_HEADERS = $(sort $(wildcard extension/*.h))
 OBJS = $(SOURCES:.c=.o)
 # The install script is one file to PostgreSQL and one part per subject to us, in the order they need each other
-SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers scope enable rules builtin conflicts devices locks history activity notifications audit upkeep check ddl privileges)
+SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers publication scope enable rules builtin conflicts devices locks history activity notifications topics audit upkeep check ddl privileges)
 DATA_built = extension/sync--1.0.sql
 PGFILEDESC = "sync - change tracking, pull and push for live copies of tables"
 
@@ -45,7 +45,7 @@ all install clean:
 	@echo "pg_config or PGXS not found: install postgresql-server-dev, or run test/setup.sh as root on Debian" >&2; exit 1
 endif
 
-.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash property mutations bench bench-sql lint layers docs setup help
+.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash property mutations bench bench-sql bench-stream lint layers docs setup help
 
 streamer:
 	$(MAKE) -C streamer all
@@ -93,6 +93,10 @@ bench:
 bench-sql:
 	@test/node.sh bench/sql.js
 
+bench-stream: streamer
+	@$(MAKE) -s --no-print-directory -C streamer bench-tools
+	@test/node.sh bench/stream.js
+
 demo:
 	@test/demo.sh
 
@@ -122,5 +126,6 @@ help:
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="
 	@echo "make docs                           what users can meet is explained in README and by COMMENT"
 	@echo "make bench-sql                      pull, writes, push in the database beside their peers; SECTIONS= ROUNDS= ROWS="
+	@echo "make bench-stream                   the streamer under load beside its floors; SECTIONS=\"a f\" ROUNDS= PLUGIN="
 	@echo "make lint                           include layers, shell, formatting"
 	@echo "make clean"

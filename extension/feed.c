@@ -6,9 +6,13 @@
 #include "sync.h"
 
 #include "access/xlog.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "replication/message.h"
@@ -17,7 +21,9 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
+PG_FUNCTION_INFO_V1(sync_adopt_publication);
 PG_FUNCTION_INFO_V1(sync_checkpoint);
 PG_FUNCTION_INFO_V1(sync_feed_tables);
 PG_FUNCTION_INFO_V1(sync_feed_rows);
@@ -48,6 +54,20 @@ Datum
 sync_column_kind(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_CHAR(sync_kind(PG_GETARG_OID(0)));
+}
+
+/* ALTER EXTENSION … ADD has no word for publications, though nothing else speaks against one as a member. */
+Datum
+sync_adopt_publication(PG_FUNCTION_ARGS)
+{
+	ObjectAddress extension;
+	ObjectAddress publication;
+
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("sync", false));
+	ObjectAddressSet(publication, PublicationRelationId, get_publication_oid(NameStr(*PG_GETARG_NAME(0)), false));
+	if (getExtensionOfObject(PublicationRelationId, publication.objectId) != extension.objectId)
+		recordDependencyOn(&publication, &extension, DEPENDENCY_EXTENSION);
+	PG_RETURN_VOID();
 }
 
 /* GetOuterUserId looks through SECURITY DEFINER: it is the role that called the definer function. */
@@ -105,6 +125,19 @@ put_partitions(StringInfo out, const SyncTable *table)
 	}
 }
 
+static char *
+type_name(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	name = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
 static void
 put_table(StringInfo out, const SyncTable *table)
 {
@@ -135,29 +168,11 @@ put_table(StringInfo out, const SyncTable *table)
 
 		appendStringInfoString(out, i ? ",{" : "{");
 		put_string(out, "name", column->name);
-		appendStringInfo(out, "\"kind\":\"%c\"}", column->kind);
+		put_string(out, "type", type_name(column->type));
+		appendStringInfo(out, "\"kind\":\"%c\",\"hash\":%u,\"follows\":%s}", column->kind, column->name_hash,
+						 column->is_generated || i == table->updated_at ? "true" : "false");
 	}
 	appendStringInfoString(out, "]}");
-}
-
-/* Tables named by the scopes' watch entries, as [schema, table] pairs. */
-static void
-put_watch(StringInfo out)
-{
-	SyncRole	saved;
-	uint64		i;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT DISTINCT pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text "
-				"FROM sync.scope s, pg_catalog.unnest(s.watch) w, "
-				"LATERAL (SELECT pg_catalog.parse_ident(w) AS p) i, "
-				"pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-				"WHERE c.relname OPERATOR(pg_catalog.=) i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 1] "
-				"AND n.nspname OPERATOR(pg_catalog.=) COALESCE(i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 2], 'public')",
-				true, 0);
-	sync_become_back(&saved);
-	for (i = 0; i < SPI_processed; i++)
-		appendStringInfo(out, "%s%s", i ? "," : "", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
 }
 
 /* A column of sync.instance, within SPI. */
@@ -172,6 +187,46 @@ instance_text(const char *column, const char *otherwise)
 	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : pstrdup(otherwise);
 }
 
+/* NULL: pgoutput decodes all that it should. */
+static const char *
+unpublished_text(void)
+{
+	SyncRole	saved;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT pg_catalog.string_agg(pg_catalog.concat(object, ' ', finding), '; ') FROM sync.publication_problems() "
+				"WHERE finding OPERATOR(pg_catalog.!~) '^does not belong'", true, 1);
+	sync_become_back(&saved);
+	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+}
+
+/* What our own WAL messages begin with, in the caller's memory. */
+char *
+sync_message_key(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *key;
+
+	SPI_connect();
+	key = MemoryContextStrdup(caller, instance_text("message_key", ""));
+	SPI_finish();
+	return key;
+}
+
+/* The same for who has the key already: runs no query. */
+void
+sync_write_message(const char *key, const char *json, bool transactional)
+{
+	StringInfoData message;
+	XLogRecPtr	end;
+
+	initStringInfo(&message);
+	appendStringInfo(&message, "%s:%s", key, json);
+	end = LogLogicalMessage("sync", message.data, message.len, transactional);
+	if (!transactional)
+		XLogFlush(end);
+}
+
 /*
  * Writes a message of our own to the WAL: a JSON object behind the key that tells it from what anybody may write with this prefix. One that is not
  * transactional is flushed, so that the streamers read it at once.
@@ -179,16 +234,7 @@ instance_text(const char *column, const char *otherwise)
 void
 sync_message(const char *json, bool transactional)
 {
-	StringInfoData message;
-	XLogRecPtr	end;
-
-	initStringInfo(&message);
-	SPI_connect();
-	appendStringInfo(&message, "%s:%s", instance_text("message_key", ""), json);
-	SPI_finish();
-	end = LogLogicalMessage("sync", message.data, message.len, transactional);
-	if (!transactional)
-		XLogFlush(end);
+	sync_write_message(sync_message_key(), json, transactional);
 }
 
 Datum
@@ -202,12 +248,12 @@ sync_feed_tables(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	initStringInfo(&out);
-	appendStringInfo(&out, "{\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
+	appendStringInfoChar(&out, '{');
+	put_string(&out, "unpublished", unpublished_text());
+	appendStringInfo(&out, "\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
 					 "\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
-					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"watch\":[",
+					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"tables\":[",
 					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), instance_text("incarnation", "0"), instance_text("message_key", ""));
-	put_watch(&out);
-	appendStringInfoString(&out, "],\"tables\":[");
 	tables = sync_list_tables();
 	foreach(lc, tables)
 	{

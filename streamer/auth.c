@@ -11,7 +11,7 @@
 const char *
 auth_verify(const struct auth *a, struct token *identity, const char *text, size_t len, int64_t unix_now)
 {
-	const char *reason = token_verify(identity, a->keys, text, len, unix_now);
+	const char *reason = token_verify(identity, &a->rules, text, len, unix_now);
 
 	if (reason != NULL)
 		return reason;

@@ -10,7 +10,7 @@
 
 struct auth
 {
-	struct token_keys *keys;
+	struct token_rules rules;
 	const char *default_role;		/* "": a token must name its role */
 };
 

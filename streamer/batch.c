@@ -20,6 +20,7 @@ struct built_key
 {
 	const struct cursor *cursor;
 	uint64_t hash;
+	uint64_t format;
 	char	topic[MESSAGE_TOPIC_MAX];
 };
 
@@ -52,7 +53,7 @@ batches_clear(struct batches *b)
 }
 
 static struct frame *
-build(const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
+build(bool is_replay, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
 {
 	struct buffer payload;
 	struct buffer text;
@@ -72,18 +73,19 @@ build(const char *topic, const struct cursor *cursor, const struct stream_change
 		buffer_printf(&payload, ",\"cursor\":\"%s\"", cursor->text);
 	buffer_putc(&payload, '}');
 	memory_require(payload.failed ? NULL : payload.data);
-	message_put(&text, NULL, NULL, topic, "changes", payload.data, payload.len);
+	message_put(&text, format, NULL, NULL, topic, "changes", payload.data, payload.len);
 	memory_require(text.failed ? NULL : text.data);
 	f = frame_text(text.data, text.len);
+	f->committed_us = count > 0 && !is_replay ? changes[0]->committed_us : 0;
 	buffer_free(&payload);
 	buffer_free(&text);
 	return f;
 }
 
 struct frame *
-batches_frame(struct batches *b, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count, uint64_t hash)
+batches_frame(struct batches *b, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count, uint64_t hash)
 {
-	struct built_key key = {.cursor = cursor, .hash = hash};
+	struct built_key key = {.cursor = cursor, .hash = hash, .format = format};
 	size_t	key_len = offsetof(struct built_key, topic) + strlen(topic);
 	size_t	bytes = count * sizeof(*changes);
 	struct built *built;
@@ -93,9 +95,9 @@ batches_frame(struct batches *b, const char *topic, const struct cursor *cursor,
 	if (built != NULL && built->count == count && (count == 0 || memcmp(built->changes, changes, bytes) == 0))
 		return frame_retain(built->frame);
 	if (built != NULL)		/* another list with this hash: keep the first */
-		return build(topic, cursor, changes, count);
+		return build(b->is_replay, format, topic, cursor, changes, count);
 	built = memory_new(sizeof(*built) + bytes);
-	built->frame = build(topic, cursor, changes, count);
+	built->frame = build(b->is_replay, format, topic, cursor, changes, count);
 	built->count = count;
 	if (count > 0)
 		memcpy(built->changes, changes, bytes);

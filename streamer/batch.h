@@ -3,16 +3,19 @@
 #ifndef SYNC_BATCH_H
 #define SYNC_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "frame.h"
 #include "map.h"
+#include "message.h"
 #include "transaction.h"
 
 struct batches
 {
-	struct map built;		/* topic, cursor and hash → struct built */
+	struct map built;		/* format, topic, cursor and hash → struct built */
+	bool	is_replay;		/* what is built now is old: how long it took means nothing */
 };
 
 void	batches_init(struct batches *b);
@@ -20,7 +23,7 @@ void	batches_free(struct batches *b);
 void	batches_clear(struct batches *b);		/* before any of the changes goes */
 
 /* A `changes` frame; the caller owns the reference. hash: of the list of changes, to find an equal one. */
-struct frame *batches_frame(struct batches *b, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count,
+struct frame *batches_frame(struct batches *b, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count,
 							uint64_t hash);
 
 #endif

@@ -4,16 +4,32 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chance.h"
 #include "connection_parts.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 
 #define SLOW_LIMIT_MS 30000			/* something waits for the client, and it takes nothing */
 #define PONG_LIMIT_MS 10000
 #define SLOW_RESYNC_MS 2000
+#define BROADCAST_HEAD 2048			/* what stands around a payload; twice the payload's limit is read, to say that it is too large */
 #define ABUSE_SECONDS 5				/* so many seconds' worth of refused messages close the connection */
+
+static const char *
+close_name(int code)
+{
+	static const struct { int code; const char *name; } names[] = {
+		{CLOSE_GOING_AWAY, "going_away"}, {CLOSE_UNSUPPORTED, "unsupported"}, {CLOSE_POLICY, "policy"}, {CLOSE_TOO_BIG, "too_big"},
+		{CLOSE_NO_JOIN, "no_join"}, {CLOSE_NO_ANSWER, "no_pong"}, {CLOSE_TOO_SLOW, "too_slow"}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].code == code)
+			return names[i].name;
+	return "other";
+}
 
 static void
 close_connection(struct connection *c, int code, const char *reason)
@@ -21,6 +37,7 @@ close_connection(struct connection *c, int code, const char *reason)
 	if (c->is_closing)
 		return;
 	c->is_closing = true;
+	metric_add_for(METRIC_CONNECTIONS_CLOSED, close_name(code), 1);
 	log_event(LOG_LEVEL_DEBUG, "client_closed", "code=%d reason=\"%s\"", code, reason);
 	c->all->calls.close(c->socket, code, reason);
 }
@@ -28,12 +45,22 @@ close_connection(struct connection *c, int code, const char *reason)
 void
 connection_put(struct connection *c, struct outbox_entry entry)
 {
-	if (c->outbox.count == 0)
-	{
-		c->taken_ms = c->now_ms;
-		c->all->calls.writable(c->socket);
-	}
+	bool	was_empty = c->outbox.count == 0;
+
 	outbox_put(&c->outbox, entry);
+	if (!was_empty)
+		return;
+	c->taken_ms = c->now_ms;
+	c->put_turn = c->all->turn;
+	c->all->calls.writable(c->socket);
+}
+
+bool
+connection_is_blocked(void *connection)
+{
+	const struct connection *c = connection;
+
+	return c->outbox.count > 0 && c->put_turn != c->all->turn;
 }
 
 struct session *
@@ -61,8 +88,10 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	frame_release(entry.frame);
 	cursor_release(entry.cursor);
 	outbox_drop_live(&c->outbox, entry.session);
-	if (s != NULL)
-		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
+	if (s != NULL && s->kind == SESSION_REALTIME)
+		session_close(s, "phx_error", "too slow");		/* it joins again, and learns who is there then */
+	else if (s != NULL)
+		session_too_slow(s, s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
 void
@@ -71,7 +100,7 @@ connection_reply(struct connection *c, const struct message_refs *m, bool is_ok,
 	struct buffer text;
 
 	buffer_init(&text);
-	message_put_reply(&text, m->join_ref, m->ref, m->topic, is_ok, response, len);
+	message_put_reply(&text, c->format, m->join_ref, m->ref, m->topic, is_ok, response, len);
 	memory_require(text.failed ? NULL : text.data);
 	connection_put(c, (struct outbox_entry){.frame = frame_text(text.data, text.len)});
 	buffer_free(&text);
@@ -82,30 +111,21 @@ connection_reply_error(struct connection *c, const struct message_refs *m, const
 {
 	struct buffer response;
 
+	metric_add_for(METRIC_ERRORS, code, 1);
 	buffer_init(&response);
 	message_error_object(&response, code, text, hint);
 	connection_reply(c, m, false, response.data, response.len);
 	buffer_free(&response);
 }
 
-/* A bucket of two seconds' worth of messages, filled evenly. */
 static bool
 is_within_rate(struct connection *c)
 {
-	int64_t rate = c->all->options->max_messages_per_second;
-	int64_t full = rate * 2000;
+	int		rate = c->all->options->max_messages_per_second;
 
-	c->tokens += (c->now_ms - c->tokens_ms) * rate;
-	c->tokens_ms = c->now_ms;
-	if (c->tokens >= full)
-	{
-		c->tokens = full;
+	if (bucket_is_full(&c->messages, rate, c->now_ms))
 		c->refused = 0;
-	}
-	if (c->tokens < 1000)
-		return false;
-	c->tokens -= 1000;
-	return true;
+	return bucket_take(&c->messages, rate, c->now_ms);
 }
 
 static void
@@ -117,6 +137,18 @@ refuse_rate(struct connection *c, const struct message_refs *refs)
 		connection_reply_error(c, refs, "rate_limited", "too many messages", NULL);
 }
 
+/* Of a message of this kind, in bytes of its frame. */
+static size_t
+limit_of(const struct connection *c, const char *event)
+{
+	const struct options *o = c->all->options;
+	size_t	broadcast = 2 * o->max_broadcast + BROADCAST_HEAD;
+
+	if (strcmp(event, "push") == 0)
+		return o->max_push;
+	return strcmp(event, "broadcast") == 0 && broadcast > o->max_frame ? broadcast : o->max_frame;
+}
+
 static void
 refs_of(struct message_refs *refs, const struct message *m)
 {
@@ -125,27 +157,47 @@ refs_of(struct message_refs *refs, const struct message *m)
 	memcpy(refs->topic, m->topic, sizeof(refs->topic));
 }
 
+/* Supabase drops what cannot be read, and its clients may count on that; a client of ours is broken then. */
+static void
+refuse_unreadable(struct connection *c, const char *problem, size_t len, bool is_binary)
+{
+	log_event(LOG_LEVEL_DEBUG, "message_unreadable", "reason=\"%s\" bytes=%zu", problem, len);
+	if (!c->is_lenient)
+		close_connection(c, is_binary ? CLOSE_UNSUPPORTED : CLOSE_POLICY, problem);
+	else if (!is_within_rate(c) && ++c->refused > (int64_t) c->all->options->max_messages_per_second * ABUSE_SECONDS)
+		close_connection(c, CLOSE_POLICY, "too many messages");
+}
+
+static const char *
+parse(const struct connection *c, struct message *m, const char *text, size_t len, bool is_binary)
+{
+	if (is_binary && c->format != MESSAGE_ARRAYS)
+		return "binary frames are not supported";
+	return is_binary ? message_parse_binary(m, text, len) : message_parse(m, c->format, text, len);
+}
+
 bool
-connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now)
+connection_message(struct connection *c, const char *text, size_t len, bool is_binary, int64_t now_ms, int64_t unix_now)
 {
 	struct message m;
 	struct message_refs refs;
 	const char *problem;
 
+	metric_add(METRIC_MESSAGES_IN, 1);
+	metric_add(METRIC_BYTES_IN, len);
 	c->now_ms = now_ms;
 	c->unix_now = unix_now;
 	connection_heard(c, now_ms);
 	if (c->is_closing)
 		return false;
-	problem = message_parse(&m, text, len);
+	problem = parse(c, &m, text, len, is_binary);
 	if (problem != NULL)
 	{
-		log_event(LOG_LEVEL_DEBUG, "message_unreadable", "reason=\"%s\" bytes=%zu", problem, len);
-		close_connection(c, CLOSE_POLICY, problem);
-		return false;
+		refuse_unreadable(c, problem, len, is_binary);
+		return !c->is_closing;
 	}
 	refs_of(&refs, &m);
-	if (len > c->all->options->max_frame && strcmp(m.event, "push") != 0)
+	if (len > limit_of(c, m.event))
 		close_connection(c, CLOSE_TOO_BIG, "message too big");
 	else if (!is_within_rate(c))
 		refuse_rate(c, &refs);
@@ -163,40 +215,86 @@ connection_heard(struct connection *c, int64_t now_ms)
 }
 
 bool
-connection_take(struct connection *c, struct buffer *out, size_t most, int64_t now_ms)
+connection_has_frames(const struct connection *c)
 {
-	size_t	start = out->len;
-	struct outbox_entry e;
+	return c->outbox.count > 0;
+}
 
+/* The commit's time is the server's, the other ours: on two machines their clocks have to agree. */
+static void
+note_time(int64_t committed_us, int64_t *sent_us)
+{
+	struct timespec now;
+
+	if (*sent_us == 0)
+	{
+		clock_gettime(CLOCK_REALTIME, &now);
+		*sent_us = (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	}
+	metric_observe(METRIC_COMMIT_TO_SEND, *sent_us - committed_us);
+}
+
+bool
+connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
+{
+	struct outbox_entry e;
+	int64_t sent_us = 0;
+
+	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
 	c->taken_ms = now_ms;
 	c->is_blocked = false;
 	if (c->outbox.count == 0)
 		asking_go_on(c);
-	while ((out->len == start || out->len - start + outbox_next_size(&c->outbox) <= most) && outbox_take(&c->outbox, &e))
+	while (outgoing_has_room(out, outbox_next_size(&c->outbox)) && outbox_take(&c->outbox, &e))
 	{
 		struct session *s = e.cursor != NULL ? connection_session(c, e.session) : NULL;
 
-		buffer_put(out, e.frame->bytes, e.frame->len);
 		if (s != NULL)
 			session_sent(s, e.cursor);
-		frame_release(e.frame);
+		if (e.frame->committed_us != 0)
+			note_time(e.frame->committed_us, &sent_us);
+		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}
-	c->is_blocked = out->len > start;
+	metric_add(METRIC_MESSAGES_OUT, out->count);
+	metric_add(METRIC_BYTES_OUT, out->bytes);
+	c->is_blocked = out->count > 0;
+	for (size_t i = 0; c->outbox.count == 0 && i < c->session_count; i++)
+		hub_drained(c->all->hub, c->sessions[i]);
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
 
+/* An API key that is no token of ours, such as "anon" or sb_publishable_…, is only a name: whoever joins then brings a token. A good one
+ * shows that the client is somebody, which spares it the time limit for its first join. */
+static void
+take_bearer(struct connection *c, const struct handshake *h)
+{
+	struct token identity;
+	const char *token = h->bearer != NULL ? h->bearer : h->api_key;
+	bool	is_good = token != NULL && auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now) == NULL;
+
+	if (is_good)
+		token_free(&identity);
+	c->is_authenticated = is_good && h->bearer == NULL;
+	c->bearer = is_good || h->bearer != NULL ? memory_string(token) : NULL;
+}
+
 struct connection *
-connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms)
+connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now)
 {
 	struct connection *c = memory_new(sizeof(*c));
 
 	c->all = all;
 	c->socket = socket;
-	c->bearer = memory_string(bearer);
-	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = c->tokens_ms = now_ms;
-	c->tokens = (int64_t) all->options->max_messages_per_second * 2000;
+	c->format = h->format;
+	c->unix_now = unix_now;
+	c->is_lenient = h->api_key != NULL;
+	take_bearer(c, h);
+	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = now_ms;
+	bucket_fill(&c->messages, all->options->max_messages_per_second, now_ms);
+	bucket_fill(&c->joins, all->options->max_joins_per_second, now_ms);
+	metric_add_for(METRIC_CONNECTIONS_OPENED, "websocket", 1);
 	outbox_init(&c->outbox);
 	works_init(&c->works);
 	c->next = all->first;
@@ -210,6 +308,8 @@ connection_new(struct connections *all, void *socket, const char *bearer, int64_
 void
 connection_free(struct connection *c)
 {
+	if (!c->is_closing)
+		metric_add_for(METRIC_CONNECTIONS_CLOSED, "client", 1);
 	c->is_closing = true;
 	while (c->session_count > 0)
 		session_close(c->sessions[0], NULL, NULL);
@@ -249,7 +349,7 @@ tick(struct connection *c, int64_t now_ms)
 }
 
 struct connections *
-connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls, void *owner)
+connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls, void *owner)
 {
 	struct connections *all = memory_new(sizeof(*all));
 
@@ -257,10 +357,62 @@ connections_new(const struct options *o, const struct auth *auth, const struct f
 	all->auth = auth;
 	all->feed = feed;
 	all->hub = hub;
+	all->rooms = rooms;
 	all->calls = *calls;
 	all->owner = owner;
 	map_init(&all->requests);
 	return all;
+}
+
+void
+connections_limit(struct connections *all, struct admission *admission)
+{
+	all->admission = admission;
+}
+
+/* Counted by its first channel in the user's name. */
+static bool
+has_user(const struct connection *c, const char *user)
+{
+	for (size_t i = 0; i < c->session_count; i++)
+		if (strcmp(c->sessions[i]->identity.subject, user) == 0)
+			return true;
+	return false;
+}
+
+void
+connection_enter(struct connection *c, const char *user)
+{
+	if (!has_user(c, user))
+		admission_user_enter(c->all->admission, user);
+}
+
+bool
+connection_may_join(struct connection *c, const char *user, const char **code, const char **text)
+{
+	if (c->session_count >= (size_t) c->all->options->max_joins)
+	{
+		*code = "too_many_joins";
+		*text = "this connection has joined as many topics as it may";
+	}
+	else if (!has_user(c, user) && !admission_user_has_room(c->all->admission, user))
+	{
+		*code = "too_many_clients";
+		*text = "this user has as many connections as allowed";
+	}
+	else
+	{
+		connection_enter(c, user);
+		return true;
+	}
+	return false;
+}
+
+void
+connection_left(struct connection *c, const char *user)
+{
+	if (!has_user(c, user))
+		admission_user_leave(c->all->admission, user);
 }
 
 void
@@ -285,6 +437,7 @@ connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now)
 void
 connections_turn_end(struct connections *all)
 {
+	all->turn++;
 	while (all->closed != NULL)
 	{
 		struct session *s = all->closed;
@@ -318,33 +471,37 @@ connections_free(struct connections *all)
 	free(all);
 }
 
+void
+connections_gauges(const struct connections *all)
+{
+	size_t	bytes = 0;
+	size_t	most = 0;
+	size_t	works = 0;
+
+	for (const struct connection *c = all->first; c != NULL; c = c->next)
+	{
+		bytes += c->outbox.bytes;
+		most = c->outbox.bytes > most ? c->outbox.bytes : most;
+		works += c->works.count;
+	}
+	metric_set(METRIC_CONNECTIONS, (double) all->count);
+	metric_set(METRIC_OUTBOX_BYTES, (double) bytes);
+	metric_set(METRIC_OUTBOX_BYTES_MAX, (double) most);
+	metric_set(METRIC_WORKS_WAITING, (double) works);
+}
+
 size_t
 connections_count(const struct connections *all)
 {
 	return all->count;
 }
 
-/* The event is the fourth element: three strings or nulls come before it. Only pushes may be large. */
 size_t
-connection_frame_limit(const struct connections *all, const char *text, size_t len)
+connection_frame_limit(const struct connection *c, const char *text, size_t len, bool is_binary)
 {
-	const char *end = text + len;
-	const char *p = memchr(text, '[', len);
-	static const char event[] = "\"push\"";
+	char	event[MESSAGE_EVENT_MAX + 1];
 
-	for (int i = 0; i < 3 && p != NULL; i++)
-	{
-		const char *start = p + 1;
-
-		while (start < end && (*start == ' ' || *start == '\n' || *start == '\t' || *start == '\r'))
-			start++;
-		if (start < end && *start == '"')
-			start = memchr(start + 1, '"', (size_t) (end - start - 1));
-		p = start != NULL && start < end ? memchr(start, ',', (size_t) (end - start)) : NULL;
-	}
-	for (p = p != NULL ? p + 1 : end; p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'); p++)
-		;
-	if ((size_t) (end - p) >= sizeof(event) - 1 && memcmp(p, event, sizeof(event) - 1) == 0)
-		return all->options->max_push;
-	return all->options->max_frame;
+	if (is_binary)
+		return limit_of(c, "broadcast");
+	return limit_of(c, message_peek_event(c->format, text, len, event, sizeof(event)) ? event : "");
 }

@@ -7,11 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "auth.h"
 #include "buffer.h"
+#include "frame.h"
 #include "hub.h"
 #include "options.h"
 #include "request.h"
+#include "rooms.h"
 
 /* Close codes of ours, beside RFC 6455's 1000-1011. */
 #define CLOSE_GOING_AWAY 1001
@@ -30,28 +33,42 @@ struct connections_calls
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
 	void	(*writable)(void *socket);		/* calls connection_take when the socket can take something */
 	void	(*close)(void *socket, int code, const char *reason);	/* soon; then connection_free */
+	void	(*device)(void *owner, const char *user, const char *device, bool is_here);	/* a channel of a user's device began or ended */
 };
 
 /* All connections of the process, and what they share. */
-struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls,
+struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls,
 									void *owner);
 void	connections_free(struct connections *all);
 void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now);	/* time limits, pings: once a second */
 void	connections_clock(struct connections *all, int64_t now_ms);	/* at least 20 times a second: the time of answers */
 void	connections_turn_end(struct connections *all);		/* frees what was closed in this turn */
 void	connections_close(struct connections *all, int code, const char *reason);
+void	connections_gauges(const struct connections *all);
 size_t	connections_count(const struct connections *all);
 
-struct connection *connection_new(struct connections *all, void *socket, const char *bearer, int64_t now_ms);	/* bearer: token of the handshake, or NULL */
+/* What the handshake said; borrowed. */
+struct handshake
+{
+	const char *bearer;			/* token of the Authorization header, or NULL */
+	const char *api_key;		/* of Supabase's clients, or NULL: a token for whoever joins without one, if it is good as that */
+	enum message_format format;
+};
+
+/* Joins and users are counted there; once, before the first client. */
+void	connections_limit(struct connections *all, struct admission *admission);
+
+struct connection *connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now);
 void	connection_free(struct connection *c);		/* the socket is gone */
 
 void	connection_heard(struct connection *c, int64_t now_ms);		/* any frame of the client */
 void	connections_answer(void *all, uint64_t id, const struct answer *a);		/* request_done of its own requests */
-bool	connection_message(struct connection *c, const char *text, size_t len, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
-/* The socket can take more: appends the next whole frames to out, at most `most` bytes unless the first alone is larger; nothing if there are none. True: call again when it can take more. */
-bool	connection_take(struct connection *c, struct buffer *out, size_t most, int64_t now_ms);
+bool	connection_message(struct connection *c, const char *text, size_t len, bool is_binary, int64_t now_ms, int64_t unix_now);	/* false: it is being closed */
+bool	connection_has_frames(const struct connection *c);
+/* The socket can take more: the next whole frames, none if nothing waits. True: call again when it can take more. */
+bool	connection_take(struct connection *c, struct outgoing *out, int64_t now_ms);
 
 /* The frame begun with this text may grow to so many bytes. */
-size_t	connection_frame_limit(const struct connections *all, const char *text, size_t len);
+size_t	connection_frame_limit(const struct connection *c, const char *text, size_t len, bool is_binary);
 
 #endif

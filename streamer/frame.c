@@ -33,11 +33,11 @@ cursor_release(struct cursor *c)
 		free(c);
 }
 
-struct frame *
-frame_text(const char *payload, size_t len)
+static struct frame *
+build(const char *payload, size_t len, bool is_binary)
 {
 	unsigned char header[10];
-	size_t	header_len = message_frame_header(header, len);
+	size_t	header_len = message_frame_header(header, len, is_binary);
 	struct frame *f = memory_new(sizeof(*f) + header_len + len);
 
 	f->refs = 1;
@@ -48,13 +48,26 @@ frame_text(const char *payload, size_t len)
 }
 
 struct frame *
+frame_text(const char *payload, size_t len)
+{
+	return build(payload, len, false);
+}
+
+struct frame *
+frame_binary(const char *payload, size_t len)
+{
+	return build(payload, len, true);
+}
+
+struct frame *
 frame_ping(void)
 {
-	struct frame *f = memory_new(sizeof(*f) + 2);
+	static const unsigned char ping[] = {0x89, 1, '.'};		/* final; with a payload, as the library says nothing of a pong without */
+	struct frame *f = memory_new(sizeof(*f) + sizeof(ping));
 
 	f->refs = 1;
-	f->len = 2;
-	f->bytes[0] = 0x89;		/* final, ping; no payload */
+	f->len = sizeof(ping);
+	memcpy(f->bytes, ping, sizeof(ping));
 	return f;
 }
 
@@ -70,6 +83,27 @@ frame_release(struct frame *f)
 {
 	if (f != NULL && --f->refs == 0)
 		free(f);
+}
+
+bool
+outgoing_has_room(const struct outgoing *out, size_t next)
+{
+	return out->count == 0 || (out->count < OUTGOING_FRAMES_MAX && out->bytes + next <= OUTGOING_BYTES_MAX);
+}
+
+void
+outgoing_put(struct outgoing *out, struct frame *f)
+{
+	out->frames[out->count++] = f;
+	out->bytes += f->len;
+}
+
+void
+outgoing_release(struct outgoing *out)
+{
+	for (size_t i = 0; i < out->count; i++)
+		frame_release(out->frames[i]);
+	out->count = out->bytes = 0;
 }
 
 void

@@ -24,10 +24,12 @@ struct frame
 {
 	size_t	refs;
 	size_t	len;
+	int64_t committed_us;		/* of the oldest change in it, when that is live; else 0 */
 	unsigned char bytes[];		/* RFC 6455 header and payload */
 };
 
 struct frame *frame_text(const char *payload, size_t len);		/* one reference */
+struct frame *frame_binary(const char *payload, size_t len);		/* likewise */
 struct frame *frame_ping(void);
 struct frame *frame_retain(struct frame *f);
 void	frame_release(struct frame *f);
@@ -48,6 +50,21 @@ struct outbox
 	size_t	count;
 	size_t	bytes;
 };
+
+#define OUTGOING_FRAMES_MAX 128
+#define OUTGOING_BYTES_MAX ((size_t) 1 << 18)	/* unless the first frame alone is larger */
+
+/* What goes to a socket at once. */
+struct outgoing
+{
+	struct frame *frames[OUTGOING_FRAMES_MAX];		/* owned references */
+	size_t	count;
+	size_t	bytes;
+};
+
+bool	outgoing_has_room(const struct outgoing *out, size_t next);		/* for a frame of so many bytes */
+void	outgoing_put(struct outgoing *out, struct frame *f);			/* takes the reference over */
+void	outgoing_release(struct outgoing *out);
 
 void	outbox_init(struct outbox *o);
 void	outbox_free(struct outbox *o);

@@ -1,4 +1,4 @@
-/* message.c - Phoenix frames: five-element arrays in, the same out. */
+/* message.c - Phoenix frames: arrays of five, objects, or binary broadcasts in, the same out. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "message.h"
 
@@ -8,6 +8,9 @@
 #include "text.h"
 
 #define VALUES_MAX 262144
+#define BINARY_PUSH 3			/* kinds of binary frames */
+#define BINARY_BROADCAST 4
+#define BINARY_HEAD 7			/* kind, five lengths, encoding */
 
 static bool
 is_ref_text(const char *text)
@@ -27,18 +30,20 @@ read_ref(struct json_value v, char ref[MESSAGE_REF_MAX + 1])
 }
 
 static bool
+is_name(const char *name)
+{
+	return name[0] != '\0' && strpbrk(name, "\"\\") == NULL && text_is_printable(name, strlen(name));
+}
+
+static bool
 read_name(struct json_value v, char *name, size_t size)
 {
-	if (!json_string(v, name, size) || name[0] == '\0')
-		return false;
-	return strpbrk(name, "\"\\") == NULL && text_is_printable(name, strlen(name));
+	return json_string(v, name, size) && is_name(name);
 }
 
 static const char *
-read_frame(struct message *m)
+read_array(struct message *m, struct json_value v)
 {
-	struct json_value v = json_root(m->doc);
-
 	if (json_type(v) != JSON_ARRAY || json_size(v) != 5)
 		return "frame is not an array of five";
 	v = json_first(v);
@@ -54,22 +59,59 @@ read_frame(struct message *m)
 	if (!read_name(v, m->event, sizeof(m->event)))
 		return "invalid event";
 	m->payload = json_next(v);
+	return NULL;
+}
+
+/* Members it does not know are let be, refs may be missing. */
+static const char *
+read_object(struct message *m, struct json_value v)
+{
+	struct json_value join_ref = json_member(v, "join_ref");
+	struct json_value ref = json_member(v, "ref");
+
+	if (json_type(v) != JSON_OBJECT)
+		return "frame is not an object";
+	if (json_type(join_ref) != JSON_ABSENT && !read_ref(join_ref, m->join_ref))
+		return "invalid join_ref";
+	if (json_type(ref) != JSON_ABSENT && !read_ref(ref, m->ref))
+		return "invalid ref";
+	if (!read_name(json_member(v, "topic"), m->topic, sizeof(m->topic)))
+		return "invalid topic";
+	if (!read_name(json_member(v, "event"), m->event, sizeof(m->event)))
+		return "invalid event";
+	m->payload = json_member(v, "payload");
+	return NULL;
+}
+
+static const char *
+read_frame(struct message *m, enum message_format format)
+{
+	const char *problem = format == MESSAGE_ARRAYS ? read_array(m, json_root(m->doc)) : read_object(m, json_root(m->doc));
+
+	if (problem != NULL)
+		return problem;
 	return json_type(m->payload) == JSON_OBJECT ? NULL : "payload is not an object";
 }
 
+static void
+clear(struct message *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->payload.index = -1;
+}
+
 const char *
-message_parse(struct message *m, const char *text, size_t len)
+message_parse(struct message *m, enum message_format format, const char *text, size_t len)
 {
 	const char *problem;
 
-	memset(m, 0, sizeof(*m));
-	m->payload.index = -1;
+	clear(m);
 	if (!text_is_utf8(text, len))
 		return "frame is not UTF-8";
 	m->doc = json_parse(text, len, VALUES_MAX);
 	if (m->doc == NULL)
 		return "frame is not JSON";
-	problem = read_frame(m);
+	problem = read_frame(m, format);
 	if (problem != NULL)
 		message_free(m);
 	return problem;
@@ -81,6 +123,147 @@ message_free(struct message *m)
 	json_free(m->doc);
 	m->doc = NULL;
 	m->payload = (struct json_value) {NULL, -1, "", 0};
+}
+
+/* The next len bytes of a binary frame as text; Latin-1 if they are no UTF-8. false: too long, or a NUL in it. */
+static bool
+take_text(const char **at, size_t len, char *out, size_t size)
+{
+	const char *from = *at;
+	bool	is_utf8 = text_is_utf8(from, len);
+	size_t	n = 0;
+
+	*at += len;
+	if (memchr(from, '\0', len) != NULL)
+		return false;
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) from[i];
+
+		if (n + 3 > size)
+			return false;
+		if (is_utf8 || c < 0x80)
+			out[n++] = (char) c;
+		else
+		{
+			out[n++] = (char) (0xc0 | c >> 6);
+			out[n++] = (char) (0x80 | (c & 0x3f));
+		}
+	}
+	out[n] = '\0';
+	return true;
+}
+
+static bool
+take_ref(const char **at, size_t len, char ref[MESSAGE_REF_MAX + 1])
+{
+	if (len > MESSAGE_REF_MAX)
+		return false;
+	memcpy(ref, *at, len);
+	ref[len] = '\0';
+	*at += len;
+	return len == 0 || (strlen(ref) == len && is_ref_text(ref));
+}
+
+const char *
+message_parse_binary(struct message *m, const char *data, size_t len)
+{
+	const unsigned char *sizes = (const unsigned char *) data + 1;
+	const char *at = data + BINARY_HEAD;
+	struct message_broadcast *b = &m->broadcast;
+
+	clear(m);
+	if (len < BINARY_HEAD || data[0] != BINARY_PUSH)
+		return "binary frame of an unknown kind";
+	if (len - BINARY_HEAD < (size_t) sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] || sizes[5] > 1)
+		return "binary frame with a wrong head";
+	if (!take_ref(&at, sizes[0], m->join_ref) || !take_ref(&at, sizes[1], m->ref))
+		return "invalid ref";
+	if (!take_text(&at, sizes[2], m->topic, sizeof(m->topic)) || !is_name(m->topic))
+		return "invalid topic";
+	if (!take_text(&at, sizes[3], b->event, sizeof(b->event)))
+		return "invalid event";
+	m->is_binary = true;
+	memcpy(m->event, "broadcast", sizeof("broadcast"));
+	b->metadata = at;
+	b->metadata_len = sizes[4];
+	b->is_json = sizes[5] == 1;
+	b->payload = at + sizes[4];
+	b->payload_len = (size_t) (data + len - b->payload);
+	return NULL;
+}
+
+static const char *
+skip_space(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\t' || *p == '\r'))
+		p++;
+	return p;
+}
+
+/* Behind a string or null that begins at p; NULL: it does not end here, or is something else. */
+static const char *
+skip_scalar(const char *p, const char *end)
+{
+	p = skip_space(p, end);
+	if (p < end && *p == '"')
+	{
+		for (p++; p < end && *p != '"'; p++)
+			if (*p == '\\')
+				return NULL;
+		return p < end ? p + 1 : NULL;
+	}
+	return end - p >= 4 && memcmp(p, "null", 4) == 0 ? p + 4 : NULL;
+}
+
+static bool
+copy_string(const char *from, const char *behind, const char *end, char *out, size_t size)
+{
+	const char *p = skip_space(from, end);
+	size_t	len = (size_t) (behind - p);
+
+	if (*p != '"' || len - 2 >= size)
+		return false;
+	memcpy(out, p + 1, len - 2);
+	out[len - 2] = '\0';
+	return true;
+}
+
+static const char *
+skip_sign(const char *p, const char *end, char sign)
+{
+	p = skip_space(p, end);
+	return p < end && *p == sign ? p + 1 : NULL;
+}
+
+/* The event stands before the payload, behind strings and nulls only: every client writes it so. */
+bool
+message_peek_event(enum message_format format, const char *text, size_t len, char *event, size_t size)
+{
+	const char *end = text + len;
+	const char *p = skip_sign(text, end, format == MESSAGE_ARRAYS ? '[' : '{');
+
+	for (int i = 0; p != NULL && i < 5; i++)
+	{
+		char	name[16] = "";
+		const char *value = p;
+		const char *behind;
+
+		if (format == MESSAGE_OBJECTS)
+		{
+			behind = skip_scalar(p, end);
+			if (behind == NULL || !copy_string(p, behind, end, name, sizeof(name)))
+				return false;
+			value = skip_sign(behind, end, ':');
+		}
+		behind = value != NULL ? skip_scalar(value, end) : NULL;
+		if (behind == NULL)
+			return false;
+		if (format == MESSAGE_ARRAYS ? i == 3 : strcmp(name, "event") == 0)
+			return copy_string(value, behind, end, event, size);
+		p = skip_sign(behind, end, ',');
+	}
+	return false;
 }
 
 static void
@@ -100,36 +283,58 @@ put_ref(struct buffer *out, const char *ref)
 
 /* All of a frame up to its payload. */
 static void
-put_head(struct buffer *out, const char *join_ref, const char *ref, const char *topic, const char *event)
+put_head(struct buffer *out, enum message_format format, const char *join_ref, const char *ref, const char *topic, const char *event)
 {
-	buffer_putc(out, '[');
+	bool	is_object = format == MESSAGE_OBJECTS;
+
+	buffer_puts(out, is_object ? "{\"join_ref\":" : "[");
 	put_ref(out, join_ref);
-	buffer_putc(out, ',');
+	buffer_puts(out, is_object ? ",\"ref\":" : ",");
 	put_ref(out, ref);
-	buffer_putc(out, ',');
+	buffer_puts(out, is_object ? ",\"topic\":" : ",");
 	put_text(out, topic);
-	buffer_putc(out, ',');
+	buffer_puts(out, is_object ? ",\"event\":" : ",");
 	put_text(out, event);
-	buffer_putc(out, ',');
+	buffer_puts(out, is_object ? ",\"payload\":" : ",");
 }
 
 void
-message_put(struct buffer *out, const char *join_ref, const char *ref, const char *topic, const char *event,
+message_put(struct buffer *out, enum message_format format, const char *join_ref, const char *ref, const char *topic, const char *event,
 			const char *payload_json, size_t payload_len)
 {
-	put_head(out, join_ref, ref, topic, event);
+	put_head(out, format, join_ref, ref, topic, event);
 	buffer_put(out, payload_json, payload_len);
-	buffer_putc(out, ']');
+	buffer_putc(out, format == MESSAGE_OBJECTS ? '}' : ']');
 }
 
 void
-message_put_reply(struct buffer *out, const char *join_ref, const char *ref, const char *topic, bool ok,
+message_put_reply(struct buffer *out, enum message_format format, const char *join_ref, const char *ref, const char *topic, bool ok,
 				  const char *response_json, size_t response_len)
 {
-	put_head(out, join_ref, ref, topic, "phx_reply");
+	put_head(out, format, join_ref, ref, topic, "phx_reply");
 	buffer_puts(out, ok ? "{\"status\":\"ok\",\"response\":" : "{\"status\":\"error\",\"response\":");
 	buffer_put(out, response_json, response_len);
-	buffer_puts(out, "}]");
+	buffer_puts(out, format == MESSAGE_OBJECTS ? "}}" : "}]");
+}
+
+bool
+message_put_broadcast(struct buffer *out, const char *topic, const struct message_broadcast *b)
+{
+	size_t	topic_len = strlen(topic);
+	size_t	event_len = strlen(b->event);
+
+	if (topic_len > UINT8_MAX || event_len > UINT8_MAX || b->metadata_len > UINT8_MAX)
+		return false;
+	buffer_putc(out, BINARY_BROADCAST);
+	buffer_putc(out, (char) topic_len);
+	buffer_putc(out, (char) event_len);
+	buffer_putc(out, (char) b->metadata_len);
+	buffer_putc(out, b->is_json ? 1 : 0);
+	buffer_put(out, topic, topic_len);
+	buffer_put(out, b->event, event_len);
+	buffer_put(out, b->metadata, b->metadata_len);
+	buffer_put(out, b->payload, b->payload_len);
+	return true;
 }
 
 void
@@ -152,11 +357,11 @@ message_error_object(struct buffer *out, const char *code, const char *text, con
 }
 
 size_t
-message_frame_header(unsigned char out[10], size_t len)
+message_frame_header(unsigned char out[10], size_t len, bool is_binary)
 {
 	size_t	extra = len < 126 ? 0 : len <= UINT16_MAX ? 2 : 8;
 
-	out[0] = 0x81;				/* the last fragment of a text message */
+	out[0] = is_binary ? 0x82 : 0x81;		/* the last fragment of a message */
 	out[1] = (unsigned char) (extra == 0 ? len : extra == 2 ? 126 : 127);
 	for (size_t i = 0; i < extra; i++)
 		out[2 + i] = (unsigned char) ((uint64_t) len >> (8 * (extra - 1 - i)) & 0xff);

@@ -1,4 +1,4 @@
-/* server.c - the listening socket and its WebSocket clients: handshakes checked, messages whole, one write per client and turn. */
+/* server.c - the listening socket and its WebSocket clients: handshakes checked, messages whole, closes in order. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "server.h"
 
@@ -8,14 +8,16 @@
 
 #include <libwebsockets.h>
 
+#include "admission.h"
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "poller.h"
+#include "writer.h"
 
-#define WRITE_MOST ((size_t) 1 << 20)		/* frames joined in one write */
-#define SCRATCH_KEPT ((size_t) 4 << 20)
-#define CLOSE_LIMIT_S 3				/* for the closing handshake */
+#define CLOSE_LIMIT_S 5				/* for the closing handshake */
 #define REASON_MAX 64
+#define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
 
 struct server
@@ -24,20 +26,25 @@ struct server
 	const struct options *options;
 	struct http *http;
 	struct connections *connections;
+	struct admission *admission;
 	struct lws_vhost *vhost;
-	struct buffer scratch;			/* LWS_PRE bytes, then the frames of one write */
+	struct writer writer;
 	bool	is_stopping;
 };
 
 /* libwebsockets' memory for each connection: zeroed at first, gone after the last callback. */
 struct socket
 {
+	struct server *server;
 	struct lws *wsi;
 	struct connection *connection;		/* NULL before the handshake is done and after the end */
+	struct outlet outlet;
 	struct http_exchange *exchange;
 	struct buffer message;				/* fragments so far */
+	char   *address;					/* owned: of the client, as it is counted; NULL: it is not */
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
 	bool	is_drained;
+	bool	has_sent_close;				/* the client's is waited for */
 	char	close_reason[REASON_MAX];
 };
 
@@ -55,6 +62,28 @@ is_socket_path(const char *path)
 	return strcmp(path, "/realtime/v1/websocket") == 0 || strcmp(path, "/socket/websocket") == 0;
 }
 
+/* Phoenix takes its absence for 1.0.0. The library stops looking at the first argument that does not fit: there is room for a token. */
+static bool
+read_version(struct lws *wsi, enum message_format *format)
+{
+	char	version[ARGUMENT_MAX];
+	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+
+	*format = vsn != NULL && strncmp(vsn, "2.0.", 4) == 0 ? MESSAGE_ARRAYS : MESSAGE_OBJECTS;
+	return vsn == NULL || strncmp(vsn, "2.0.", 4) == 0 || strncmp(vsn, "1.0.", 4) == 0;
+}
+
+/* Of Supabase's clients: a gateway may have put a token into the header. NULL: none. */
+static const char *
+read_api_key(struct lws *wsi, char *out, size_t size)
+{
+	static const char name[] = "x-api-key:";
+
+	if (lws_hdr_custom_copy(wsi, out, (int) size, name, sizeof(name) - 1) > 0)
+		return out;
+	return lws_get_urlarg_by_name(wsi, "apikey=", out, (int) size);
+}
+
 /* Only WebSockets are upgraded to (HTTP/2 on this library has an open hole), only for us, only for pages that may. The protocol's name is
  * read from the headers: what the library passes here has been freed in some versions. */
 static int
@@ -64,8 +93,8 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 	char	path[64];
 	char	origin[256];
 	char	host[256];
-	char	version[16];
-	const char *vsn = lws_get_urlarg_by_name(wsi, "vsn=", version, sizeof(version));
+	char	address[ADDRESS_MAX];
+	enum message_format format;
 
 	header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
 	header(wsi, WSI_TOKEN_GET_URI, path, sizeof(path));
@@ -75,10 +104,13 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 		return http_refuse(wsi, 403);
 	if (!is_socket_path(path))
 		return http_refuse(wsi, 404);
-	if (vsn == NULL || strcmp(vsn, "2.0.0") != 0)
+	if (!read_version(wsi, &format))
 		return http_refuse(wsi, 400);
 	if (!origin_is_allowed(s->options->allow_origin, origin, host))
 		return http_refuse(wsi, 403);
+	http_address(s->http, wsi, address);
+	if (!admission_client_has_room(s->admission, address, loop_now_ms()))
+		return http_refuse(wsi, 429);
 	if (s->is_stopping || connections_count(s->connections) >= (size_t) s->options->max_clients)
 		return http_refuse(wsi, 503);
 	return 0;
@@ -88,11 +120,23 @@ static int
 established(struct server *s, struct lws *wsi, struct socket *socket)
 {
 	char	authorization[TOKEN_MAX + 16];
+	char	api_key[ARGUMENT_MAX];
+	char	address[ADDRESS_MAX];
+	struct handshake h;
 
 	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	http_address(s->http, wsi, address);
+	socket->server = s;
 	socket->wsi = wsi;
+	socket->address = memory_string(address);
+	admission_client_enter(s->admission, address);
 	buffer_init(&socket->message);
-	socket->connection = connection_new(s->connections, socket, auth_bearer(authorization), loop_now_ms());
+	h.bearer = auth_bearer(authorization);
+	h.api_key = read_api_key(wsi, api_key, sizeof(api_key));
+	if (!read_version(wsi, &h.format))
+		return -1;
+	socket->connection = connection_new(s->connections, socket, &h, loop_now_ms(), time(NULL));
+	outlet_open(&socket->outlet, wsi, socket->connection);
 	return 0;
 }
 
@@ -102,24 +146,42 @@ closed(struct socket *socket)
 	if (socket->connection != NULL)
 		connection_free(socket->connection);
 	socket->connection = NULL;
+	if (socket->server != NULL)
+		outlet_close(&socket->server->writer, &socket->outlet);
+	if (socket->address != NULL)
+		admission_client_leave(socket->server->admission, socket->address);
+	free(socket->address);
+	socket->address = NULL;
 	buffer_free(&socket->message);
 	socket->wsi = NULL;
 }
 
+/* The close frame is ours, and what the client still sends is read and thrown away until its own comes: the library would hang up in the middle of a
+ * flood, and the reset that follows takes the reason away from the client before it has read it. */
 static int
-close_now(struct socket *socket)
+send_close(struct socket *socket)
 {
-	lws_close_reason(socket->wsi, (enum lws_close_status) socket->close_code, (unsigned char *) socket->close_reason, strlen(socket->close_reason));
-	return -1;
+	unsigned char bytes[LWS_PRE + 4 + REASON_MAX] = {0};
+	unsigned char *frame = bytes + LWS_PRE;
+	size_t	len = strlen(socket->close_reason);
+
+	frame[0] = 0x88;		/* final, close */
+	frame[1] = (unsigned char) (2 + len);
+	frame[2] = (unsigned char) (socket->close_code >> 8);
+	frame[3] = (unsigned char) (socket->close_code & 0xff);
+	memcpy(frame + 4, socket->close_reason, len);
+	socket->has_sent_close = true;
+	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_LIMIT_S);
+	return lws_write(socket->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
 }
 
 static int
 refuse_message(struct socket *socket, int code, const char *reason)
 {
 	log_event(LOG_LEVEL_DEBUG, "message_refused", "code=%d reason=\"%s\"", code, reason);
-	socket->close_code = code;
-	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
-	return close_now(socket);
+	buffer_free(&socket->message);
+	server_close(socket, code, reason);
+	return 0;
 }
 
 /* The library sets no limit to a message and passes it on in pieces: they are counted here. */
@@ -127,56 +189,70 @@ static int
 receive(struct server *s, struct socket *socket, const char *data, size_t len)
 {
 	struct buffer *message = &socket->message;
+	bool	is_binary = lws_frame_is_binary(socket->wsi);
 
 	if (socket->close_code != 0)
 		return 0;
-	if (lws_frame_is_binary(socket->wsi))
-		return refuse_message(socket, CLOSE_UNSUPPORTED, "binary frames are not supported");
 	if (lws_is_first_fragment(socket->wsi))
 		buffer_reset(message);
 	buffer_put(message, data, len);
 	if (message->failed)
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
-	if (message->len > s->options->max_frame && message->len > connection_frame_limit(s->connections, message->data, message->len))
+	if (message->len > s->options->max_frame && message->len > connection_frame_limit(socket->connection, message->data, message->len, is_binary))
 		return refuse_message(socket, CLOSE_TOO_BIG, "message too big");
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
-	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, loop_now_ms(), time(NULL));
+	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, is_binary, loop_now_ms(), time(NULL));
 	if (message->cap > MESSAGE_KEPT)
 		buffer_free(message);
 	return 0;
 }
 
-/* One write for all that waits. Bytes written as HTTP pass through unframed: the frames are ready, and the library's own control frames
- * still go between them because each write ends with a whole frame. */
+/* The close goes out once nothing waits before it. */
 static int
 write_out(struct server *s, struct socket *socket)
 {
-	static const char headroom[LWS_PRE];
-	struct buffer *out = &s->scratch;
-	size_t	len;
-	bool	has_more;
-
-	if (socket->close_code != 0 && socket->is_drained)
-		return close_now(socket);
-	if (lws_send_pipe_choked(socket->wsi))
-	{
-		lws_callback_on_writable(socket->wsi);
+	if (socket->has_sent_close)
 		return 0;
-	}
-	buffer_reset(out);
-	buffer_put(out, headroom, sizeof(headroom));
-	has_more = connection_take(socket->connection, out, WRITE_MOST, loop_now_ms());
-	memory_require(out->failed ? NULL : out->data);
-	len = out->len - sizeof(headroom);
-	if (len > 0 && lws_write(socket->wsi, (unsigned char *) out->data + sizeof(headroom), len, LWS_WRITE_HTTP) < 0)
+	if (socket->close_code != 0 && socket->is_drained && !lws_send_pipe_choked(socket->wsi))
+		return send_close(socket);
+	if (writer_writable(&s->writer, &socket->outlet, &socket->is_drained) != 0)
 		return -1;
-	socket->is_drained = len == 0 || !has_more;
-	if (has_more || socket->close_code != 0)
+	if (socket->close_code != 0)
 		lws_callback_on_writable(socket->wsi);
-	if (out->cap > SCRATCH_KEPT)
-		buffer_free(out);
 	return 0;
+}
+
+/* Connections are counted by the address that the kernel knows before a byte was read: headers come later. It is kept in the library's place for that. */
+static bool
+has_room_for(struct server *s, int descriptor)
+{
+	char	peer[ADDRESS_MAX];
+
+	return lws_get_peer_simple_fd(descriptor, peer, sizeof(peer)) == NULL || admission_socket_has_room(s->admission, peer);
+}
+
+static void
+count_in(struct server *s, struct lws *wsi)
+{
+	char	peer[ADDRESS_MAX];
+
+	if (lws_get_opaque_user_data(wsi) != NULL || lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, memory_string(peer));
+	admission_socket_enter(s->admission, peer);
+}
+
+static void
+count_out(struct server *s, struct lws *wsi)
+{
+	char   *peer = lws_get_opaque_user_data(wsi);
+
+	if (peer == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, NULL);
+	admission_socket_leave(s->admission, peer);
+	free(peer);
 }
 
 static int
@@ -187,6 +263,15 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 
 	switch ((int) reason)
 	{
+		case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+			poller_forget((int) (intptr_t) in);
+			return has_room_for(s, (int) (intptr_t) in) ? 0 : 1;
+		case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+			count_in(s, wsi);
+			return 0;
+		case LWS_CALLBACK_WSI_DESTROY:
+			count_out(s, wsi);
+			return 0;
 		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 			return confirm_upgrade(s, wsi);
 		case LWS_CALLBACK_ESTABLISHED:
@@ -198,6 +283,9 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 			return 0;
 		case LWS_CALLBACK_SERVER_WRITEABLE:
 			return write_out(s, socket);
+		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+			outlet_end(&socket->server->writer, &socket->outlet);
+			return socket->has_sent_close ? -1 : 0;
 		case LWS_CALLBACK_CLOSED:
 			closed(socket);
 			return 0;
@@ -215,12 +303,12 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 }
 
 static const struct lws_protocols protocols[] = {
-	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket)},
+	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket), .tx_packet_size = OUTGOING_BYTES_MAX},
 	{0},
 };
 
 struct server *
-server_new(struct loop *l, const struct options *o, struct http *http)
+server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission)
 {
 	struct server *s = memory_new(sizeof(*s));
 	struct lws_context_creation_info info = {0};
@@ -228,7 +316,8 @@ server_new(struct loop *l, const struct options *o, struct http *http)
 	s->loop = l;
 	s->options = o;
 	s->http = http;
-	buffer_init(&s->scratch);
+	s->admission = admission;
+	writer_init(&s->writer);
 	info.vhost_name = "clients";
 	info.port = o->listen_port;
 	info.iface = o->listen_host;
@@ -251,7 +340,7 @@ server_free(struct server *s)
 {
 	if (s == NULL)
 		return;
-	buffer_free(&s->scratch);
+	writer_free(&s->writer);
 	free(s);
 }
 
@@ -269,9 +358,17 @@ server_stop_listening(struct server *s)
 }
 
 void
-server_writable(void *socket)
+server_writable(void *at)
 {
-	lws_callback_on_writable(((struct socket *) socket)->wsi);
+	struct socket *socket = at;
+
+	writer_want(&socket->server->writer, &socket->outlet);
+}
+
+void
+server_turn_end(struct server *s)
+{
+	writer_flush(&s->writer);
 }
 
 /* Closed from its own WRITEABLE. A client that takes nothing more would never get there: it is cut off after a while. */
@@ -285,6 +382,7 @@ server_close(void *at, int code, const char *reason)
 	socket->close_code = code;
 	socket->is_drained = false;
 	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
+	outlet_end(&socket->server->writer, &socket->outlet);
 	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
 	lws_callback_on_writable(socket->wsi);
 }

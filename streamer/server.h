@@ -13,10 +13,11 @@
 struct server;
 
 /* NULL: it cannot listen there; the reason was logged. */
-struct server *server_new(struct loop *l, const struct options *o, struct http *http);
+struct server *server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission);
 void	server_free(struct server *s);		/* after the loop is gone: libwebsockets closes clients when its context goes */
 void	server_serve(struct server *s, struct connections *connections);		/* before the first turn */
 void	server_stop_listening(struct server *s);
+void	server_turn_end(struct server *s);		/* sends what this turn has made */
 
 /* connections_calls */
 void	server_writable(void *socket);

@@ -2,21 +2,29 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
-#include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "auth.h"
+#include "chance.h"
 #include "connection.h"
+#include "describe.h"
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
+#include "keyfiles.h"
 #include "log.h"
 #include "loop.h"
+#include "maintain.h"
 #include "memory.h"
+#include "metrics.h"
+#include "pages.h"
+#include "process.h"
 #include "query.h"
+#include "rooms.h"
 #include "server.h"
 #include "upkeep.h"
 #include "wal.h"
@@ -24,23 +32,29 @@
 #define TICK_MS 50
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
-#define SECRET_MAX 65536
 
 struct streamer
 {
 	const struct options *options;
+	struct keyfiles *keyfiles;
+	struct admission *admission;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
 	struct hub *hub;
+	struct rooms *rooms;
 	struct connections *connections;
+	struct pages *pages;
 	struct http *http;
 	struct server *server;
 	struct query_pool *queries;
 	struct upkeep *upkeep;
+	struct maintain *maintain;
 	struct wal *wal;
 	struct loop_timer *tick;
 	struct loop_timer *wake;
+	struct loop_timer *relay;
+	struct loop_timer *judge;
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
@@ -94,11 +108,12 @@ slot_waits(void *owner, int pid)
 }
 
 static void
-wal_line(void *owner, const char *line, size_t len)
+wal_data(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us)
 {
 	struct streamer *s = owner;
 
-	feed_line(s->feed, line, len, loop_now_ms());
+	feed_sent(s->feed, sent_us);
+	feed_data(s->feed, message, len, lsn, loop_now_ms());
 }
 
 static void
@@ -106,6 +121,7 @@ slot_lost(void *owner)
 {
 	struct streamer *s = owner;
 
+	rooms_hear(s->rooms, false, loop_now_ms());
 	feed_end(s->feed);
 }
 
@@ -113,6 +129,7 @@ static void
 upkeep_up(void *owner)
 {
 	(void) owner;
+	metric_add_for(METRIC_DATABASE_CONNECTS, "upkeep", 1);
 }
 
 static void
@@ -166,7 +183,33 @@ ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
 {
 	struct streamer *s = owner;
 
+	metric_add(METRIC_ROWS_REREAD, count);
 	upkeep_ask_rows(s->upkeep, table_id, keys, count);
+}
+
+static void
+changes_read(void *owner, const char *json)
+{
+	struct streamer *s = owner;
+
+	feed_changes_answer(s->feed, json);
+}
+
+static void
+ask_changes(void *owner, const char *from_snapshot)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_changes(s->upkeep, from_snapshot);
+}
+
+static void
+hold_all(void *owner)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_WARNING, "gap", "sessions=%zu", hub_count(s->hub));
+	hub_hold(s->hub, loop_now_ms());
 }
 
 static void
@@ -220,6 +263,8 @@ released(void *owner, struct transaction *t)
 	struct streamer *s = owner;
 
 	hub_released(s->hub, t, loop_now_ms());
+	if (t->barrier == BARRIER_WATCH)
+		rooms_recheck(s->rooms, NULL, loop_now_ms());
 }
 
 static void
@@ -229,6 +274,7 @@ feed_ready(void *owner)
 
 	log_event(LOG_LEVEL_INFO, "ready", "sessions=%zu", hub_count(s->hub));
 	hub_ready(s->hub, loop_now_ms());
+	rooms_hear(s->rooms, true, loop_now_ms());
 }
 
 static void
@@ -241,22 +287,11 @@ feed_down(void *owner, const char *reason)
 }
 
 static void
-resync_all(void *owner, const char *reason)
+take_message(void *owner, struct json_value message)
 {
 	struct streamer *s = owner;
 
-	log_event(LOG_LEVEL_WARNING, "resync", "reason=\"%s\" sessions=%zu", reason, hub_count(s->hub));
-	hub_resync(s->hub, reason, loop_now_ms());
-}
-
-static void
-take_message(void *owner, struct json_value message)
-{
-	char	kind[32];
-
-	(void) owner;
-	if (json_string(json_member(message, "t"), kind, sizeof(kind)))
-		log_event(LOG_LEVEL_DEBUG, "message", "kind=%s", kind);
+	rooms_message(s->rooms, message, loop_now_ms());
 }
 
 static void
@@ -265,6 +300,110 @@ submit(void *owner, const struct request *r, request_done done, void *done_owner
 	struct streamer *s = owner;
 
 	query_submit(s->queries, r, done, done_owner, id);
+}
+
+static void
+relay(void *owner, const char *json)
+{
+	struct streamer *s = owner;
+
+	upkeep_relay(s->upkeep, json);
+}
+
+static void
+relayed(void *owner, bool is_ok)
+{
+	struct streamer *s = owner;
+
+	rooms_relayed(s->rooms, is_ok);
+}
+
+static void
+wake_relay(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+
+	loop_timer_set(s->relay, delay_ms);
+}
+
+static void
+relay_woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	rooms_flush(s->rooms);
+}
+
+static void
+broadcast(void *owner, const struct relayed *b)
+{
+	struct streamer *s = owner;
+
+	rooms_broadcast(s->rooms, NULL, b, "http");
+}
+
+static void
+device_moved(void *owner, const char *user, const char *device, bool is_here)
+{
+	struct streamer *s = owner;
+
+	if (s->maintain == NULL)
+		return;
+	if (is_here)
+		maintain_joined(s->maintain, user, device);
+	else
+		maintain_left(s->maintain, user, device, loop_now_ms());
+}
+
+static uint64_t
+wal_position(void *owner)
+{
+	struct streamer *s = owner;
+
+	return wal_received(s->wal);
+}
+
+static void
+pulled(void *owner, const char *user, const char *device, size_t changes, size_t bytes, const char *status, double ms)
+{
+	struct streamer *s = owner;
+
+	if (s->options->log_pulls)
+		maintain_log_pull(s->maintain, user, device, changes, bytes, status, ms);
+}
+
+static void
+verdicts(void *owner, uint64_t id, const struct answer *a)
+{
+	struct streamer *s = owner;
+
+	hub_verdicts(s->hub, id, a, loop_now_ms());
+}
+
+/* As the pool's own user, who takes on each role that the question names. */
+static void
+ask_visible(void *owner, uint64_t id, const char *json)
+{
+	struct streamer *s = owner;
+	struct request r = {.kind = REQUEST_VISIBLE, .role = "none", .claims = "", .json = json};
+
+	query_submit(s->queries, &r, verdicts, s, id);
+}
+
+static void
+judge_woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	hub_ask(s->hub, loop_now_ms());
+}
+
+static void
+wake_judge(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+
+	loop_timer_set(s->judge, delay_ms);
 }
 
 static void
@@ -289,6 +428,63 @@ missing(void *owner, struct buffer *json)
 }
 
 static void
+collect(void *owner)
+{
+	struct streamer *s = owner;
+	struct buffer json;
+
+	buffer_init(&json);
+	missing(s, &json);
+	metric_set(METRIC_READY, json.len == 0);
+	buffer_free(&json);
+	connections_gauges(s->connections);
+	hub_gauges(s->hub);
+	query_pool_gauges(s->queries);
+	feed_gauges(s->feed, loop_now_ms());
+	process_gauges();
+}
+
+static void
+sessions_of(void *owner, const char *user, struct buffer *json)
+{
+	struct streamer *s = owner;
+
+	describe_sessions(s->hub, s->feed, user, loop_now_ms(), json);
+}
+
+static void
+status(void *owner, const struct token *who, struct buffer *json)
+{
+	struct streamer *s = owner;
+	struct buffer lacks;
+	struct timespec now;
+	struct tm utc;
+	char	text[32];
+
+	buffer_init(&lacks);
+	missing(s, &lacks);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	buffer_printf(json, "{\"server_time\":\"%s.%03ldZ\",\"version\":\"%s\",\"ready\":%s,\"missing\":[%s],\"schema_version\":%s,\"user\":", text, now.tv_nsec / 1000000,
+				  SYNC_VERSION, lacks.len == 0 ? "true" : "false", lacks.data != NULL ? lacks.data : "", maintain_schema_version(s->maintain));
+	buffer_json_string(json, who->subject, strlen(who->subject));
+	buffer_printf(json, ",\"token_expires_at\":%" PRId64 ",\"own\":", who->expires_at);
+	describe_sessions(s->hub, s->feed, who->subject, loop_now_ms(), json);
+	buffer_putc(json, '}');
+	buffer_free(&lacks);
+}
+
+static int64_t
+unix_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
 tick(void *owner)
 {
 	struct streamer *s = owner;
@@ -298,51 +494,53 @@ tick(void *owner)
 	loop_timer_set(s->tick, TICK_MS);
 	feed_tick(s->feed, now_ms);
 	hub_tick(s->hub, now_ms, unix_now);
+	rooms_tick(s->rooms, now_ms);
+	maintain_tick(s->maintain, now_ms);
 	if (now_ms - s->second_ms < SECOND_MS)
 		return;
 	s->second_ms = now_ms;
+	keyfiles_look(s->keyfiles);
+	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
+	pages_tick(s->pages, now_ms, unix_now_ms());
 }
 
-/* White space at the end goes: files written by shells end in a newline. */
 static bool
-read_secret(struct streamer *s)
+set_up_keys(struct streamer *s)
 {
-	unsigned char secret[SECRET_MAX];
-	FILE   *f = fopen(s->options->jwt_secret_file, "re");
-	size_t	len = f != NULL ? fread(secret, 1, sizeof(secret), f) : 0;
+	const struct options *o = s->options;
 
-	if (f == NULL || ferror(f))
-		log_event(LOG_LEVEL_ERROR, "secret_unreadable", "file=\"%s\" reason=\"%s\"", s->options->jwt_secret_file, strerror(errno));
-	else
-	{
-		while (len > 0 && (secret[len - 1] == '\n' || secret[len - 1] == '\r' || secret[len - 1] == ' '))
-			len--;
-		s->auth.keys = token_keys_hs256(secret, len);
-		if (s->auth.keys == NULL)
-			log_event(LOG_LEVEL_ERROR, "secret_too_short", "file=\"%s\" bytes=%zu least=32", s->options->jwt_secret_file, len);
-	}
-	explicit_bzero(secret, sizeof(secret));
-	if (f != NULL)
-		fclose(f);
-	s->auth.default_role = s->options->default_role;
-	return s->auth.keys != NULL;
+	s->keyfiles = keyfiles_new(o);
+	if (s->keyfiles == NULL)
+		return false;
+	s->auth = (struct auth) {
+		.rules = {.keys = keyfiles_keys(s->keyfiles), .issuer = o->jwt_issuer, .audience = o->jwt_audience}, .default_role = o->default_role};
+	return true;
 }
 
 static bool
 set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
-		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
-	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close};
-	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
+		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
+	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
+	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
+	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
+	static const struct rooms_calls rooms_calls = {.relay = relay, .wake = wake_relay};
+	static const struct http_calls http_calls = {.submit = submit, .broadcast = broadcast, .missing = missing, .status = status};
 
-	s->feed = feed_new(s->options->ring_size, &feed_calls, s);
-	s->hub = hub_new(s->feed);
-	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
-	s->http = http_new(s->options, &s->auth, &http_calls, s);
-	s->server = server_new(s->loop, s->options, s->http);
+	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
+	s->hub = hub_new(s->feed, s->options, &judge_calls, s);
+	s->relay = loop_timer_new(s->loop, relay_woken, s);
+	s->rooms = rooms_new(chance_bits(), s->options->public_topics, &rooms_calls, s);
+	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, s->rooms, &connections_calls, s);
+	connections_limit(s->connections, s->admission);
+	s->pages = pages_new(s->options, &pages_calls, s);
+	if (s->pages == NULL)
+		return false;
+	s->http = http_new(s->options, &s->auth, s->admission, s->pages, &http_calls, s);
+	s->server = server_new(s->loop, s->options, s->http, s->admission);
 	if (s->server == NULL)
 		return false;
 	server_serve(s->server, s->connections);
@@ -353,14 +551,18 @@ static void
 set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
-		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
+		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .changes = changes_read, .relayed = relayed};
+	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
-		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .line = wal_line, .lost = slot_lost};
+		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};
 
 	s->queries = query_pool_new(s->loop, s->options->query_database, s->options->query_connections, admit, s);
+	query_pool_report(s->queries, pulled);
 	s->upkeep = upkeep_new(s->loop, s->options->upkeep_database, &upkeep_calls, s);
-	s->wal = wal_new(s->loop, s->options->database, &wal_calls, s);
+	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
+	s->wal = wal_new(s->loop, s->options->database, (enum plugin) s->options->plugin, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
+	s->judge = loop_timer_new(s->loop, judge_woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
 	loop_timer_set(s->tick, 0);
 }
@@ -373,6 +575,7 @@ streamer_turn(struct streamer *s)
 	hub_flush(s->hub);
 	connections_clock(s->connections, loop_now_ms());
 	connections_turn_end(s->connections);
+	server_turn_end(s->server);
 	return is_good;
 }
 
@@ -382,6 +585,7 @@ streamer_say_goodbye(struct streamer *s)
 	int64_t until_ms = loop_now_ms() + STOP_LIMIT_MS;
 
 	server_stop_listening(s->server);
+	rooms_say_goodbye(s->rooms);
 	connections_close(s->connections, CLOSE_GOING_AWAY, "the server is stopping");
 	while (connections_count(s->connections) > 0 && loop_now_ms() < until_ms && streamer_turn(s))
 		;
@@ -393,7 +597,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!read_secret(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->admission = admission_new(o)) == NULL || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -407,16 +611,23 @@ streamer_free(struct streamer *s)
 {
 	wal_free(s->wal);
 	upkeep_free(s->upkeep);
+	maintain_free(s->maintain);
+	s->maintain = NULL;			/* the last connections' channels end below */
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
+	loop_timer_free(s->relay);
+	loop_timer_free(s->judge);
 	loop_timer_free(s->tick);
 	if (s->loop != NULL)
 		loop_free(s->loop);
 	server_free(s->server);
 	http_free(s->http);
+	pages_free(s->pages);
 	connections_free(s->connections);
+	rooms_free(s->rooms);
 	hub_free(s->hub);
 	feed_free(s->feed);
-	token_keys_free(s->auth.keys);
+	keyfiles_free(s->keyfiles);
+	admission_free(s->admission);
 	free(s);
 }

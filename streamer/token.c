@@ -10,37 +10,7 @@
 #include "json.h"
 #include "text.h"
 
-#define SECRET_MIN 32
 #define VALUES_MAX 4096
-
-struct token_keys
-{
-	size_t	len;
-	uint8_t secret[];
-};
-
-struct token_keys *
-token_keys_hs256(const uint8_t *secret, size_t len)
-{
-	struct token_keys *k;
-
-	if (len < SECRET_MIN || len > BUFFER_MAX)
-		return NULL;
-	k = malloc(sizeof(struct token_keys) + len);
-	if (k == NULL)
-		return NULL;
-	k->len = len;
-	memcpy(k->secret, secret, len);
-	return k;
-}
-
-void
-token_keys_free(struct token_keys *k)
-{
-	if (k != NULL)
-		explicit_bzero(k->secret, k->len);
-	free(k);
-}
 
 /* One of the first two parts, decoded and parsed; doc refers to plain. */
 struct part
@@ -67,35 +37,52 @@ part_free(struct part *p)
 	buffer_free(&p->plain);
 }
 
-/* The algorithm is settled before any key is used: a token must not choose how it is checked. */
+/* What a header says of the signature. */
+struct claimed
+{
+	char	alg[8];
+	char	kid[KEYS_ID_MAX + 1];
+	bool	has_kid;
+};
+
 static const char *
-check_header(const char *text, size_t len)
+read_header(struct claimed *c, const char *text, size_t len)
 {
 	struct part header;
 	const char *problem = NULL;
+	bool	is_header = part_read(&header, text, len);
+	struct json_value kid = json_member(json_root(header.doc), "kid");
 
-	if (!part_read(&header, text, len))
+	c->has_kid = json_type(kid) != JSON_ABSENT;
+	if (!is_header)
 		problem = "malformed token";
-	else if (!json_equals(json_member(json_root(header.doc), "alg"), "HS256"))
+	else if (!json_string(json_member(json_root(header.doc), "alg"), c->alg, sizeof(c->alg)))
 		problem = "token algorithm is not allowed";
-	else if (json_member(json_root(header.doc), "crit").index >= 0)
+	else if (json_type(json_member(json_root(header.doc), "crit")) != JSON_ABSENT)
 		problem = "token has critical extensions that are not understood";
+	else if (c->has_kid && !json_string(kid, c->kid, sizeof(c->kid)))
+		problem = "token has an invalid kid";
 	part_free(&header);
 	return problem;
 }
 
+/* The key is chosen before the library sees the token, by an algorithm of the key's own kind: a token must not choose how it is checked. */
 static const char *
-check_signature(const struct token_keys *k, const char *text, size_t len)
+check_signature(const struct keys *keys, const struct claimed *c, const char *text, size_t len)
 {
 	char	copy[TOKEN_MAX + 1];
+	const char *problem = "bad signature";
+	struct key key;
 	jwt_t  *jwt = NULL;
-	bool	ok;
 
+	if (!keys_find(keys, c->alg, c->has_kid ? c->kid : NULL, &key, &problem))
+		return problem;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	ok = jwt_decode(&jwt, copy, k->secret, (int) k->len) == 0 && jwt_get_alg(jwt) == JWT_ALG_HS256;
+	if (jwt_decode(&jwt, copy, key.bytes, (int) key.len) == 0 && strcmp(jwt_alg_str(jwt_get_alg(jwt)), c->alg) == 0)
+		problem = NULL;
 	jwt_free(jwt);
-	return ok ? NULL : "bad signature";
+	return problem;
 }
 
 /* Seconds, a fraction cut off. */
@@ -132,6 +119,33 @@ check_times(struct token *t, struct json_value claims, int64_t now)
 }
 
 static bool
+is_text(struct json_value v, const char *wanted)
+{
+	char   *text = json_strdup(v);
+	bool	is_equal = text != NULL && strcmp(text, wanted) == 0;
+
+	free(text);
+	return is_equal;
+}
+
+/* RFC 7519: the audience is a string or an array of them. */
+static const char *
+check_parties(const struct token_rules *r, struct json_value claims)
+{
+	struct json_value audience = json_member(claims, "aud");
+
+	if (r->issuer[0] != '\0' && !is_text(json_member(claims, "iss"), r->issuer))
+		return "token is of another issuer (iss)";
+	if (r->audience[0] == '\0' || is_text(audience, r->audience))
+		return NULL;
+	if (json_type(audience) == JSON_ARRAY)
+		for (struct json_value v = json_first(audience); json_type(v) != JSON_ABSENT; v = json_next(v))
+			if (is_text(v, r->audience))
+				return NULL;
+	return "token is for another audience (aud)";
+}
+
+static bool
 read_text_claim(struct json_value claims, const char *name, char **out)
 {
 	struct json_value v = json_member(claims, name);
@@ -141,7 +155,7 @@ read_text_claim(struct json_value claims, const char *name, char **out)
 }
 
 static const char *
-read_claims(struct token *t, const char *text, size_t len, int64_t now)
+read_claims(struct token *t, const struct token_rules *r, const char *text, size_t len, int64_t now)
 {
 	struct part payload;
 	const char *problem = "malformed token";
@@ -151,6 +165,8 @@ read_claims(struct token *t, const char *text, size_t len, int64_t now)
 		struct json_value claims = json_root(payload.doc);
 
 		problem = check_times(t, claims, now);
+		if (problem == NULL)
+			problem = check_parties(r, claims);
 		if (problem == NULL && (!read_text_claim(claims, "sub", &t->subject) || !read_text_claim(claims, "role", &t->role)))
 			problem = "token has an invalid sub or role";
 		if (problem == NULL)
@@ -165,13 +181,14 @@ read_claims(struct token *t, const char *text, size_t len, int64_t now)
 }
 
 static const char *
-verify(struct token *t, const struct token_keys *k, const char *text, size_t len, int64_t now)
+verify(struct token *t, const struct token_rules *r, const char *text, size_t len, int64_t now)
 {
 	const char *dot = memchr(text, '.', len);
 	const char *second = dot != NULL ? memchr(dot + 1, '.', len - (size_t) (dot + 1 - text)) : NULL;
 	const char *problem;
 	size_t	tail;
 	struct buffer signature;
+	struct claimed claimed = {0};
 
 	if (second == NULL)
 		return "malformed token";
@@ -181,21 +198,21 @@ verify(struct token *t, const struct token_keys *k, const char *text, size_t len
 	problem = tail > 0 && buffer_unbase64url(&signature, second + 1, tail) ? NULL : "malformed token";
 	buffer_free(&signature);
 	if (problem == NULL)
-		problem = check_header(text, (size_t) (dot - text));
+		problem = read_header(&claimed, text, (size_t) (dot - text));
 	if (problem == NULL)
-		problem = check_signature(k, text, len);
-	return problem != NULL ? problem : read_claims(t, dot + 1, (size_t) (second - dot - 1), now);
+		problem = check_signature(r->keys, &claimed, text, len);
+	return problem != NULL ? problem : read_claims(t, r, dot + 1, (size_t) (second - dot - 1), now);
 }
 
 const char *
-token_verify(struct token *t, const struct token_keys *k, const char *text, size_t len, int64_t now)
+token_verify(struct token *t, const struct token_rules *r, const char *text, size_t len, int64_t now)
 {
 	const char *problem;
 
 	*t = (struct token) {0};
 	if (len > TOKEN_MAX)
 		return "token is too long";
-	problem = verify(t, k, text, len, now);
+	problem = verify(t, r, text, len, now);
 	if (problem != NULL)
 		token_free(t);
 	return problem;

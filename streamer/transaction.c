@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "map.h"
 #include "memory.h"
 
@@ -18,6 +19,7 @@ struct drafted
 	size_t	row;			/* index + 1 of the living row of a tombstone, set at the seal */
 	size_t	sealed;			/* index + 1 among the sealed changes */
 	bool	is_dropped;
+	bool	is_repeated;	/* a row that replaced an earlier image of itself */
 };
 
 struct draft
@@ -69,6 +71,19 @@ free_draft(struct transaction *t)
 	t->draft = NULL;
 }
 
+static void
+free_projected(struct stream_change *list)
+{
+	while (list != NULL)
+	{
+		struct stream_change *next = list->projected;
+
+		free(list->json);		/* all else is the original's */
+		free(list);
+		list = next;
+	}
+}
+
 void
 transaction_release(struct transaction *t)
 {
@@ -81,12 +96,33 @@ transaction_release(struct transaction *t)
 		free(t->changes[i].json);
 		free(t->changes[i].entity_id);
 		free(t->changes[i].old_values);
+		free(t->changes[i].changed);
+		free(t->changes[i].old);
+		free_projected(t->changes[i].projected);
 	}
 	free(t->changes);
 	for (size_t i = 0; i < t->message_count; i++)
 		free(t->messages[i]);
 	free(t->messages);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		free(t->concerned[i].user);
+	free(t->concerned);
+	if (t->bridged != NULL)
+		snapshot_free(t->bridged);
+	free(t->bridged);
 	free(t);
+}
+
+bool
+transaction_is_seen(const struct transaction *t, const struct snapshot *s)
+{
+	return t->bridged != NULL ? snapshot_covers(s, t->bridged) : snapshot_sees(s, t->xid);
+}
+
+bool
+transaction_change_is_seen(const struct transaction *t, const struct stream_change *c, const struct snapshot *s)
+{
+	return snapshot_sees(s, t->bridged != NULL ? c->xid : t->xid);
 }
 
 void
@@ -127,25 +163,60 @@ same_scope(const struct change *a, const struct change *b)
 }
 
 /* Of one row, in one transaction: a later image or mark replaces an earlier image; a deletion and an image under the same scope value
- * replace each other, the later one stays; a deletion under another value is the end of a move and stays beside the image. */
+ * replace each other, the later one stays; a deletion under another value is the end of a move and stays beside the image. So does one that is
+ * judged on its old values: it is for those who might see the row then, and may not now. */
 static bool
 replaces(const struct change *later, const struct change *earlier)
 {
+	if (earlier->old_values != NULL || later->is_handover)
+		return false;
 	if (later->kind == CHANGE_TOMBSTONE || earlier->kind == CHANGE_TOMBSTONE)
 		return later->kind != CHANGE_MARKED && same_scope(later, earlier);
 	return true;
 }
 
+static size_t
+length(const char *text)
+{
+	return text != NULL ? strlen(text) : 0;
+}
+
+static size_t
+bytes_of(const struct change *c)
+{
+	return c->json_len + length(c->old) + sizeof(struct drafted);
+}
+
+/* What the row was before the transaction, and all that changed since. A row that is new in it was nothing before. */
+static void
+join_history(struct change *later, struct change *earlier)
+{
+	if (earlier->kind == CHANGE_TOMBSTONE)
+		return;
+	free(later->old);
+	later->old = earlier->old;
+	earlier->old = NULL;
+	if (earlier->changed == NULL)
+	{
+		free(later->changed);
+		later->changed = NULL;
+	}
+	if (later->changed == NULL)
+		return;
+	for (size_t i = 0; i < COLUMN_SET_BYTES(later->table->column_count); i++)
+		later->changed[i] |= earlier->changed[i];
+}
+
 static void
 drop(struct transaction *t, struct drafted *item)
 {
-	t->bytes -= item->change.json_len + sizeof(*item);
+	t->bytes -= bytes_of(&item->change);
 	change_free(&item->change);
 	item->is_dropped = true;
 }
 
 static void
-drop_replaced(struct transaction *t, size_t last, const struct change *c)
+drop_replaced(struct transaction *t, size_t last, struct change *c)
 {
 	struct draft *d = t->draft;
 	size_t *link = &last;
@@ -156,6 +227,10 @@ drop_replaced(struct transaction *t, size_t last, const struct change *c)
 
 		if (!item->is_dropped && replaces(c, &item->change))
 		{
+			d->items[d->count - 1].is_repeated |= item->change.kind != CHANGE_TOMBSTONE;
+			t->bytes -= bytes_of(c);
+			join_history(c, &item->change);
+			t->bytes += bytes_of(c);
 			drop(t, item);
 			*link = item->earlier;
 		}
@@ -165,28 +240,58 @@ drop_replaced(struct transaction *t, size_t last, const struct change *c)
 	d->items[d->count - 1].earlier = last;
 }
 
+/* What a row is found by in the draft; owned by the caller. */
+static char *
+make_key(int32_t table_id, const char *entity_id, size_t *len)
+{
+	size_t	id_len = strlen(entity_id);
+	char   *key = memory_new(sizeof(table_id) + id_len + 1);
+
+	memcpy(key, &table_id, sizeof(table_id));
+	memcpy(key + sizeof(table_id), entity_id, id_len);
+	*len = sizeof(table_id) + id_len;
+	return key;
+}
+
 void
 transaction_add(struct transaction *t, struct change *c)
 {
 	struct draft *d = t->draft;
-	size_t	key_len = sizeof(c->table->id) + strlen(c->entity_id);
-	char   *key = memory_new(key_len + 1);
+	size_t	key_len;
+	char   *key = make_key(c->table->id, c->entity_id, &key_len);
 	size_t	last;
 
-	memcpy(key, &c->table->id, sizeof(c->table->id));
-	memcpy(key + sizeof(c->table->id), c->entity_id, key_len - sizeof(c->table->id));
 	if (d->count == d->room)
 	{
 		d->room = d->room > 0 ? d->room * 2 : 4;
 		d->items = memory_grow(d->items, d->room, sizeof(*d->items));
 	}
 	d->items[d->count++] = (struct drafted){.change = *c};
-	t->bytes += c->json_len + sizeof(struct drafted);
+	t->bytes += bytes_of(c);
 	last = (size_t) (uintptr_t) map_get(&d->last, key, key_len);
 	if (last != 0)
-		drop_replaced(t, last, c);
+		drop_replaced(t, last, &d->items[d->count - 1].change);
 	map_put(&d->last, key, key_len, (void *) (uintptr_t) d->count);
 	free(key);
+}
+
+void
+transaction_set_old(struct transaction *t, int32_t table_id, const char *entity_id, char *old)
+{
+	struct draft *d = t->draft;
+	size_t	key_len;
+	char   *key = make_key(table_id, entity_id, &key_len);
+	size_t	last = (size_t) (uintptr_t) map_get(&d->last, key, key_len);
+	struct drafted *item = last != 0 ? &d->items[last - 1] : NULL;
+
+	free(key);
+	if (item == NULL || item->is_dropped || item->change.kind != CHANGE_TOMBSTONE || item->change.old != NULL)
+	{
+		free(old);
+		return;
+	}
+	item->change.old = old;
+	t->bytes += strlen(old);
 }
 
 struct change *
@@ -234,6 +339,7 @@ seal_change(struct transaction *t, struct change *c)
 	else
 		route_put_table(&route, c->table->id);
 	s->table_id = c->table->id;
+	s->column_count = c->table->column_count;
 	s->sibling = -1;
 	s->route = buffer_take(&route, &s->route_len);
 	memory_require(s->route);
@@ -241,12 +347,17 @@ seal_change(struct transaction *t, struct change *c)
 	s->json_len = c->json_len;
 	c->json = NULL;
 	s->xid = c->xid;
+	s->committed_us = t->committed_us;
 	s->kind = c->kind;
 	s->entity_id = c->entity_id;
 	c->entity_id = NULL;
 	s->old_values = c->old_values;
 	c->old_values = NULL;
-	t->bytes += s->json_len + s->route_len + strlen(s->entity_id) + (s->old_values != NULL ? strlen(s->old_values) : 0) + sizeof(*s) + SMALL_PIECES;
+	s->changed = c->changed;
+	c->changed = NULL;
+	s->old = c->old;
+	c->old = NULL;
+	t->bytes += s->json_len + s->route_len + strlen(s->entity_id) + length(s->old_values) + length(s->old) + sizeof(*s) + SMALL_PIECES;
 }
 
 /* A row with a NULL scope concerns nobody; a mark only says that the row is dead. */
@@ -288,6 +399,18 @@ bytes_of_messages(const struct transaction *t)
 	return bytes;
 }
 
+static void
+set_sibling(struct transaction *t, const struct drafted *item)
+{
+	size_t	row = item->row != 0 ? t->draft->items[item->row - 1].sealed : 0;
+
+	if (row == 0)
+		return;
+	t->changes[row - 1].has_left = true;
+	if (item->sealed != 0)
+		t->changes[item->sealed - 1].sibling = (int32_t) row - 1;
+}
+
 void
 transaction_seal(struct transaction *t)
 {
@@ -300,10 +423,10 @@ transaction_seal(struct transaction *t)
 		if (is_sent(&d->items[i]))
 		{
 			seal_change(t, &d->items[i].change);
+			t->changes[t->count - 1].is_repeated = d->items[i].is_repeated;
 			d->items[i].sealed = t->count;
 		}
 	for (size_t i = 0; i < d->count; i++)
-		if (d->items[i].sealed != 0 && d->items[i].row != 0)
-			t->changes[d->items[i].sealed - 1].sibling = (int32_t) d->items[d->items[i].row - 1].sealed - 1;
+		set_sibling(t, &d->items[i]);
 	free_draft(t);
 }

@@ -148,6 +148,7 @@ BEGIN
         IF sync.table_problem(t) IS NULL THEN
             PERFORM sync.remember_shape(t.id);
         END IF;
+        PERFORM sync.unpublish();
         RETURN;
     END IF;
     -- What is done here is DDL too, and must not be taken for the application's.
@@ -168,6 +169,11 @@ BEGIN
         epoch = CASE WHEN (shape <> t.fingerprint AND NOT is_quiet) OR problem IS DISTINCT FROM t.broken THEN pg_current_xact_id() ELSE s.epoch END
     WHERE s.id = t.id;
     PERFORM sync.changed_table(t.id);
+    PERFORM sync.unpublish();
+    -- Not at every refresh: a dump that is being restored adds its tables itself.
+    IF problem IS NULL AND t.broken IS NOT NULL THEN
+        PERFORM sync.publish();
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION sync.refresh_table(integer, boolean) IS
@@ -189,6 +195,18 @@ BEGIN
               AND t.fingerprint <> sync.fingerprint(t.relation);
         END IF;
         RETURN;
+    END IF;
+    -- A watched table made again, a partition attached, triggers demoted by ENABLE TRIGGER ALL. No more: while a dump is restored its own triggers are still to come.
+    IF tg_tag IN ('ALTER TABLE', 'CREATE TABLE') AND EXISTS (SELECT FROM sync.scope s WHERE s.watch <> '{}') THEN
+        PERFORM sync.arm_watch(w.relation)
+        FROM sync.watched_tables() w
+        JOIN (SELECT DISTINCT coalesce(pg_partition_root(c.objid::regclass), c.objid) AS root
+              FROM pg_event_trigger_ddl_commands() c WHERE c.classid = 'pg_class'::regclass) touched ON touched.root = w.relation
+        WHERE tg_tag = 'CREATE TABLE'
+           OR EXISTS (SELECT FROM pg_trigger g WHERE (g.tgrelid = w.relation OR g.tgrelid IN (SELECT l.relid FROM pg_partition_tree(w.relation) l))
+                      AND g.tgfoid = 'sync.watched'::regproc AND g.tgenabled IN ('O', 'R'))
+           OR (EXISTS (SELECT FROM pg_partition_tree(w.relation) l JOIN pg_inherits i ON i.inhrelid = l.relid WHERE age(i.xmin) <= age(pg_current_xact_id()::xid))
+               AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = w.relation AND g.tgname = '~~sync_watch' AND age(g.xmin) > age(pg_current_xact_id()::xid)));
     END IF;
     PERFORM sync.refresh_table(t.id, tg_tag = 'CREATE TABLE')
     FROM (SELECT DISTINCT coalesce(pg_partition_root(o.relid::regclass), o.relid) AS relid
@@ -229,7 +247,12 @@ BEGIN
           UNION
           SELECT p.relation FROM sync.synced_table p JOIN pg_class c ON c.oid = p.relation AND c.relkind = 'p'
           WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table')
-            AND p.fingerprint <> sync.fingerprint(p.relation)) touched
+            AND p.fingerprint <> sync.fingerprint(p.relation)
+          UNION
+          -- one whose replica identity was that index
+          SELECT p.relation FROM sync.synced_table p
+          WHERE p.broken IS NULL AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.object_type = 'index')
+            AND NOT EXISTS (SELECT FROM sync.published() w WHERE w.relation = p.relation)) touched
     JOIN sync.synced_table t ON t.relation = touched.relid;
 END
 $$;
@@ -242,3 +265,6 @@ CREATE EVENT TRIGGER sync_ddl_ended ON ddl_command_end
 ALTER EVENT TRIGGER sync_ddl_ended ENABLE ALWAYS;
 CREATE EVENT TRIGGER sync_ddl_dropped ON sql_drop EXECUTE FUNCTION sync.ddl_dropped();
 ALTER EVENT TRIGGER sync_ddl_dropped ENABLE ALWAYS;
+
+-- From here on enable, disable and DDL keep them.
+SELECT sync.publish();

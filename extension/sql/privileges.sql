@@ -11,6 +11,6 @@ GRANT EXECUTE ON FUNCTION sync.audiences(), sync.may_see(regclass, text), sync.r
     sync.history(regclass, text, bigint, integer), sync.rollback_to(regclass, text, bigint), sync.restore(regclass, text),
     sync.record_activity(jsonb), sync.activity(text, text, text, text, bigint, integer),
     sync.notify(jsonb), sync.notifications(text, boolean, uuid, integer), sync.unread_count(text), sync.mark_read(uuid[]), sync.clear(uuid[], boolean),
-    sync.set_preference(jsonb), sync.cancel_reminder(uuid) TO PUBLIC;
+    sync.set_preference(jsonb), sync.cancel_reminder(uuid), sync.topic_rights(text) TO PUBLIC;
 -- These travel by sync, each row to its audience: the policy says so
 GRANT SELECT ON sync.conflict, sync.device, sync.preference, sync.lock, sync.activity, sync.notification TO PUBLIC;

@@ -29,22 +29,28 @@ sign(const uint8_t *claims, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct token_keys *keys;
+	static struct keys *keys;
+	static struct token_rules rules = {.issuer = "", .audience = ""};
 	struct token t;
 	char   *token;
 
 	if (keys == NULL)
-		keys = token_keys_hs256(secret, 32);
+	{
+		keys = keys_new();
+		if (keys == NULL || !keys_set_secret(keys, secret, 32))
+			abort();
+		rules.keys = keys;
+	}
 	if (size == 0)
 		return 0;
 	if (data[0] % 2 == 0)
 	{
-		if (token_verify(&t, keys, (const char *) data + 1, size - 1, 1000) == NULL)
+		if (token_verify(&t, &rules, (const char *) data + 1, size - 1, 1000) == NULL)
 			token_free(&t);		/* only the signed seed can come here */
 		return 0;
 	}
 	token = sign(data + 1, size - 1);
-	if (token != NULL && token_verify(&t, keys, token, strlen(token), 1000) == NULL)
+	if (token != NULL && token_verify(&t, &rules, token, strlen(token), 1000) == NULL)
 	{
 		if (t.expires_at <= 1000 || t.claims == NULL || t.subject == NULL || t.role == NULL)
 			abort();

@@ -158,7 +158,7 @@ values_are_checked(void)
 	refuses("file", "unexpected argument");
 	refuses("--demo", "--demo needs a value");
 	CHECK(!reads(ARGV((char *) "--jwt-secret-file=s"), NULL) && strstr(error.data, "--database is required") != NULL);
-	CHECK(!reads(ARGV((char *) "--database=dbname=d"), NULL) && strstr(error.data, "--jwt-secret-file is required") != NULL);
+	CHECK(!reads(ARGV((char *) "--database=dbname=d"), NULL) && strstr(error.data, "--jwt-secret-file or --jwks-file is required") != NULL);
 	CHECK(!reads(ARGV(NEEDED), (char *[]) {(char *) "SYNC_MAX_JOINS=x", NULL}) && strstr(error.data, "max-joins takes") != NULL);
 	CHECK(!reads(ARGV((char *) "--jwt-secret-file=s", (char *) "--database=mydb"), NULL) && strstr(error.data, "connection string") != NULL);
 	CHECK(reads(ARGV((char *) "--help"), NULL) && o.help);

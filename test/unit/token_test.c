@@ -1,4 +1,4 @@
-/* token_test.c - only a well-formed, well-signed HS256 token within its times gets through. */
+/* token_test.c - only a well-formed, well-signed token within its times, of the right issuer, gets through; other keys than secrets: keys_test.c. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include <jwt.h>
 #include <stdlib.h>
@@ -10,7 +10,16 @@
 #define NOW 1000
 
 static const uint8_t secret[] = "0123456789abcdef0123456789abcdef";
-static struct token_keys *keys;
+static struct token_rules rules = {.issuer = "", .audience = ""};
+
+static struct keys *
+keys_of(const uint8_t *bytes)
+{
+	struct keys *k = keys_new();
+
+	CHECK(k != NULL && keys_set_secret(k, bytes, 32));
+	return k;
+}
 
 /* The claims signed by libjwt; the caller frees. */
 static char *
@@ -30,7 +39,7 @@ static const char *
 verdict(const char *text)
 {
 	struct token t;
-	const char *problem = token_verify(&t, keys, text, strlen(text), NOW);
+	const char *problem = token_verify(&t, &rules, text, strlen(text), NOW);
 
 	token_free(&t);
 	return problem != NULL ? problem : "";
@@ -52,14 +61,14 @@ a_good_token_gives_its_claims(void)
 	char   *text = sign("{\"exp\":2000,\"sub\":\"al\\\"ice\",\"role\":\"web\",\"n\":12345678901234567}", JWT_ALG_HS256);
 	struct token t;
 
-	CHECK(token_verify(&t, keys, text, strlen(text), NOW) == NULL);
+	CHECK(token_verify(&t, &rules, text, strlen(text), NOW) == NULL);
 	CHECK_TEXT(t.subject, "al\"ice");
 	CHECK_TEXT(t.role, "web");
 	CHECK(t.expires_at == 2000 && t.claims != NULL && strstr(t.claims, "12345678901234567") != NULL && t.claims[0] == '{');
 	token_free(&t);
 	free(text);
 	text = sign("{\"exp\":2000}", JWT_ALG_HS256);
-	CHECK(token_verify(&t, keys, text, strlen(text), NOW) == NULL);
+	CHECK(token_verify(&t, &rules, text, strlen(text), NOW) == NULL);
 	CHECK_TEXT(t.subject, "");
 	CHECK_TEXT(t.role, "");
 	token_free(&t);
@@ -120,7 +129,8 @@ the_header_cannot_choose(void)
 	header_verdict("[]", "malformed token");
 	header_verdict("", "malformed token");
 	CHECK_TEXT(verdict(none != NULL ? none : ""), "malformed token");
-	CHECK_TEXT(verdict(longer), "token algorithm is not allowed");
+	CHECK_TEXT(verdict(longer), "token algorithm is not allowed");		/* the secret is shorter than the hash */
+	header_verdict("{\"alg\":\"HS256\",\"kid\":7}", "token has an invalid kid");
 	free(none);
 	free(longer);
 }
@@ -141,8 +151,8 @@ any_altered_letter_is_noticed(void)
 		text[i] = kept == 'A' ? 'B' : 'A';
 		accepted += verdict(text)[0] == '\0';
 		text[i] = '\0';
-		accepted += token_verify(&t, keys, text, len, NOW) == NULL;
-		accepted += token_verify(&t, keys, text, i, NOW) == NULL;
+		accepted += token_verify(&t, &rules, text, len, NOW) == NULL;
+		accepted += token_verify(&t, &rules, text, i, NOW) == NULL;
 		text[i] = kept;
 	}
 	CHECK(accepted == 0);
@@ -164,37 +174,61 @@ static void
 keys_and_lengths(void)
 {
 	static const uint8_t other[] = "0123456789abcdef0123456789abcdeX";
-	struct token_keys *foreign = token_keys_hs256(other, 32);
+	struct token_rules foreign = {.keys = keys_of(other), .issuer = "", .audience = ""};
+	struct keys *empty = keys_new();
 	char   *text = sign("{\"exp\":2000}", JWT_ALG_HS256);
 	char	big[TOKEN_MAX + 2];
 	struct token t;
 	const char *problem;
 
-	CHECK(token_keys_hs256(secret, 31) == NULL);
-	problem = token_verify(&t, foreign, text, strlen(text), NOW);
+	CHECK(!keys_set_secret(empty, secret, 31));
+	keys_free(empty);
+	problem = token_verify(&t, &foreign, text, strlen(text), NOW);
 	CHECK_TEXT(problem, "bad signature");
 	memset(big, 'A', sizeof(big));
-	problem = token_verify(&t, keys, big, TOKEN_MAX + 1, NOW);
+	problem = token_verify(&t, &rules, big, TOKEN_MAX + 1, NOW);
 	CHECK_TEXT(problem, "token is too long");
-	problem = token_verify(&t, keys, big, TOKEN_MAX, NOW);
+	problem = token_verify(&t, &rules, big, TOKEN_MAX, NOW);
 	CHECK_TEXT(problem, "malformed token");
-	token_keys_free(foreign);
-	token_keys_free(NULL);
+	keys_free((struct keys *) foreign.keys);
+	keys_free(NULL);
 	free(text);
+}
+
+static void
+issuer_and_audience(void)
+{
+	static const char *const others[] = {"{\"exp\":2000}", "{\"exp\":2000,\"iss\":\"them\",\"aud\":\"app\"}", "{\"exp\":2000,\"iss\":[\"us\"],\"aud\":\"app\"}",
+		"{\"exp\":2000,\"iss\":null,\"aud\":\"app\"}"};
+	static const char *const elsewhere[] = {"{\"exp\":2000,\"iss\":\"us\"}", "{\"exp\":2000,\"iss\":\"us\",\"aud\":\"apps\"}", "{\"exp\":2000,\"iss\":\"us\",\"aud\":[]}",
+		"{\"exp\":2000,\"iss\":\"us\",\"aud\":[\"a\",[\"app\"]]}", "{\"exp\":2000,\"iss\":\"us\",\"aud\":{\"app\":\"app\"}}"};
+
+	rules.issuer = "us";
+	rules.audience = "app";
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		claims_verdict(others[i], "token is of another issuer (iss)");
+	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(elsewhere[0]); i++)
+		claims_verdict(elsewhere[i], "token is for another audience (aud)");
+	claims_verdict("{\"exp\":2000,\"iss\":\"us\",\"aud\":\"app\"}", "");
+	claims_verdict("{\"exp\":2000,\"iss\":\"us\",\"aud\":[\"other\",\"app\"]}", "");
+	claims_verdict("{\"exp\":900,\"iss\":\"us\",\"aud\":\"app\"}", "token has expired");
+	rules.issuer = rules.audience = "";
 }
 
 int
 main(void)
 {
-	keys = token_keys_hs256(secret, 32);
-	if (CHECK(keys != NULL))
+	struct keys *keys = keys_of(secret);
+
+	rules.keys = keys;
 	{
 		a_good_token_gives_its_claims();
 		claims_are_judged();
 		the_header_cannot_choose();
 		any_altered_letter_is_noticed();
 		keys_and_lengths();
+		issuer_and_audience();
 	}
-	token_keys_free(keys);
+	keys_free(keys);
 	return CHECK_END();
 }

@@ -6,8 +6,8 @@ import { SyncClient } from './sync.js';
 
 const links = document.getElementById('streamers');
 streamers.forEach((address, index) => {
-  const link = Object.assign(document.createElement('a'), { href: `http://${address}/`, textContent: `live page of streamer ${index + 1}` });
-  links.append(index ? ' · ' : '', link);
+  const link = Object.assign(document.createElement('a'), { href: `http://${address}/`, textContent: `streamer ${index + 1}` });
+  links.append(index ? ', ' : '', link);
 });
 
 for (const person of people) {

@@ -162,6 +162,7 @@ export class Pane {
       ...members.map((member) => this.#member(member.user_id, true, isLead && member.user_id !== sub ? () => this.client.removeMember(member) : undefined)),
       ...gone.map((user) => this.#member(user, false, () => this.client.addMember({ user_id: user, team_id: team, is_lead: false }))),
     );
+    if (this.team.isClosed && members.some(({ user_id }) => user_id === sub)) this.team.join(); // taken back
     this.#showSigns();
   }
 

@@ -32,6 +32,11 @@ export class Team {
     this.channel = channel;
   }
 
+  /** The server closes the topic of somebody who is no longer in the team. */
+  get isClosed() {
+    return this.channel?.state === 'closed';
+  }
+
   leave() {
     this.channel?.leave();
     this.channel = undefined;

@@ -511,7 +511,7 @@ begin_broadcast(struct http *h, struct http_exchange *e, const char *path)
 {
 	struct posted_problem problem;
 	char	media[MEDIA_MAX];
-	char	is_private[8];
+	char	is_private[32];		/* with its name */
 	const char *given = lws_get_urlarg_by_name(e->wsi, "private=", is_private, sizeof(is_private));
 
 	begin_api(h, e);

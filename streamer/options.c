@@ -56,6 +56,7 @@ static const struct option table[] = {
 	{"ring-size", SIZE, AT(ring_size), "64M", MIB, 64 * GIB, "memory for recent changes"},
 	{"auth-timeout", SECONDS, AT(auth_timeout_s), "10", 1, 3600, "seconds until a client must have joined"},
 	{"ping-interval", SECONDS, AT(ping_interval_s), "30", 1, 3600, "seconds between pings"},
+	{"verify-interval", SECONDS, AT(verify_interval_s), "30", 1, 3600, "seconds between comparisons of verified tables"},
 	{"max-messages-per-second", COUNT, AT(max_messages_per_second), "50", 1, 100000, "messages of one client"},
 	{"max-clients-per-address", COUNT, AT(max_clients_per_address), "1000", 0, 1000000, "connected clients of one address; 0: any number"},
 	{"max-clients-per-user", COUNT, AT(max_clients_per_user), "100", 0, 1000000, "connected clients of one user; 0: any number"},

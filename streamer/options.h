@@ -37,6 +37,7 @@ struct options
 	size_t	ring_size;
 	int		auth_timeout_s;
 	int		ping_interval_s;
+	int		verify_interval_s;
 	int		max_messages_per_second;
 	int		max_clients_per_address;	/* 0: no limit, like the next three */
 	int		max_clients_per_user;

@@ -39,7 +39,7 @@ async function byStreamer(world, crowd, subscribers, changes) {
 }
 
 async function measure({ line, rounds }, how, { small, large, ratio, floors }) {
-  const world = await startWorld(how, 5000, { rows: 1000 });
+  const world = await startWorld(how, 5000);
   try {
     if (how === 'policy') await world.sql(FLOOR);
     const few = crowdOf(world, 1000, { tables: ['note'] });

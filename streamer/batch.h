@@ -3,6 +3,7 @@
 #ifndef SYNC_BATCH_H
 #define SYNC_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@
 struct batches
 {
 	struct map built;		/* format, topic, cursor and hash → struct built */
+	bool	is_replay;		/* what is built now is old: how long it took means nothing */
 };
 
 void	batches_init(struct batches *b);

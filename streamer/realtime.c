@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "entrance.h"
 #include "memory.h"
 
 const char *
@@ -80,6 +81,8 @@ read_config(struct json_value payload)
 	r->acks_broadcasts = read_flag(broadcast, "ack");
 	r->hears_itself = read_flag(broadcast, "self");
 	r->has_presence = read_flag(presence, "enabled");
+	r->is_supabase = json_type(json_member(config, "postgres_changes")) == JSON_ARRAY;
+	r->is_anonymous = read_flag(presence, "anonymous");
 	if (!json_string(json_member(presence, "key"), r->presence_key, sizeof(r->presence_key)))
 		r->presence_key[0] = '\0';
 	put_bindings(r, json_member(config, "postgres_changes"));
@@ -160,6 +163,7 @@ answer_join(struct session *s)
 	buffer_puts(&response, r->response);
 	session_reply_to_join(s, true, &response);
 	buffer_free(&response);
+	entrance_enter(s);
 }
 
 static void
@@ -167,15 +171,18 @@ go_on(struct session *s)
 {
 	struct realtime *r = s->realtime;
 
-	if (r->step == REALTIME_RIGHTS && !r->is_private)
-		r->step = REALTIME_CHANGES;
-	if (r->step == REALTIME_RIGHTS)
-		realtime_refuse(s, "Unauthorized", "You do not have permissions to read from this Channel topic");
-	else
-	{
-		r->step = REALTIME_READY;
-		answer_join(s);
-	}
+	r->step = REALTIME_READY;
+	answer_join(s);
+}
+
+static void
+ask_rights(struct session *s)
+{
+	s->realtime->step = REALTIME_RIGHTS;
+	if (entrance_ask(s) != ENTRANCE_GRANTED)
+		return;
+	s->realtime->step = REALTIME_CHANGES;
+	go_on(s);
 }
 
 void
@@ -188,7 +195,7 @@ realtime_join(struct session *s, const struct message *m, struct token *identity
 	if (realtime_name(s)[0] == '\0')
 		realtime_refuse(s, "TopicNameRequired", "You must provide a topic name");
 	else
-		go_on(s);
+		ask_rights(s);
 }
 
 void
@@ -197,28 +204,42 @@ realtime_renew(struct session *s, struct token *identity)
 	token_free(&s->identity);
 	s->identity = *identity;
 	*identity = (struct token){0};
-	s->realtime->step = REALTIME_RIGHTS;
-	go_on(s);
+	ask_rights(s);
 }
 
 enum request_kind
 realtime_request(struct session *s, struct buffer *out)
 {
-	buffer_puts(out, "{}");
-	return s->realtime->step == REALTIME_RIGHTS ? REQUEST_TOPIC : REQUEST_STATE;
+	struct realtime *r = s->realtime;
+
+	r->has_asked_rights = r->is_rights_due;
+	r->is_rights_due = false;
+	buffer_puts(out, r->has_asked_rights ? realtime_name(s) : "{}");
+	return r->has_asked_rights ? REQUEST_TOPIC : REQUEST_STATE;
 }
 
 void
 realtime_answer(struct session *s, const struct answer *a)
 {
-	(void) a;
-	go_on(s);
+	struct realtime *r = s->realtime;
+
+	if (!r->has_asked_rights)
+		go_on(s);
+	else if (entrance_answer(s, a) != ENTRANCE_GRANTED)
+		return;
+	else if (r->step == REALTIME_RIGHTS)
+	{
+		r->step = REALTIME_CHANGES;
+		go_on(s);
+	}
+	else if (r->step == REALTIME_CHANGES)		/* its request was used up for this one */
+		session_want_pull(s);
 }
 
 void
 realtime_tick(struct session *s)
 {
-	(void) s;
+	entrance_tick(s);
 }
 
 void

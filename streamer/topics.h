@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "map.h"
 #include "presence.h"
@@ -20,6 +21,8 @@ struct topic
 	size_t	count;
 	size_t	room;
 	struct presence presence;
+	int64_t state_ms;				/* when the members were last told all of it */
+	int64_t state_at_ms;			/* and when they are to be told; 0: need not */
 	bool	is_changed;				/* in the list of those whose presence has news */
 	struct topic *next_changed;
 };
@@ -29,6 +32,7 @@ struct topic_member
 {
 	struct topic *topic;	/* NULL: in none */
 	size_t	place;			/* among its members */
+	void   *owner;
 };
 
 struct topics
@@ -47,6 +51,6 @@ void	topics_leave(struct topics *t, struct topic_member *m);		/* nothing if it i
 void	topics_tidy(struct topics *t, struct topic *topic);		/* forgets a topic that has neither members nor presences nor news of them */
 
 void	topics_changed(struct topics *t, struct topic *topic);		/* its presence has news to tell */
-struct topic *topics_next_changed(struct topics *t);		/* takes it off the list; NULL: none */
+struct topic *topics_take_changed(struct topics *t);		/* all of them, by next_changed; each is to be given back with is_changed false, and tidied */
 
 #endif

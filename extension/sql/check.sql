@@ -176,7 +176,7 @@ SELECT 'error', t.name, 'has a replica identity without a key',
        format('ALTER TABLE %s REPLICA IDENTITY %s;', t.name, CASE t.relreplident WHEN 'd' THEN 'FULL' ELSE 'DEFAULT' END)
 FROM t WHERE NOT sync.has_identity(t.relation) AND EXISTS (SELECT FROM pg_index WHERE indrelid = t.relation AND indisprimary)
 UNION ALL
-SELECT 'warning', p.object, p.finding || ', by which --plugin pgoutput decodes', 'SELECT sync.publish();' FROM sync.publication_problems() p
+SELECT p.severity, p.object, p.finding, 'SELECT sync.publish();' FROM sync.publication_problems() p
 UNION ALL
 SELECT 'error', 'sync.tombstone', format('is in publication %I: purge cannot delete from it', p.pubname), 'ALTER TABLE sync.tombstone REPLICA IDENTITY FULL;'
 FROM pg_publication p JOIN pg_class c ON c.oid = 'sync.tombstone'::regclass

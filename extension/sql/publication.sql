@@ -35,21 +35,22 @@ $$;
 COMMENT ON FUNCTION sync.published() IS
 'Which tables belong into the publications: all that are synced but those without a replica identity, whose rows nobody could update any more.';
 
-CREATE FUNCTION sync.publication_problems() RETURNS TABLE (object text, finding text)
+CREATE FUNCTION sync.publication_problems() RETURNS TABLE (severity text, object text, finding text)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
     WITH wanted (name, inserts_only) AS (VALUES ('sync'::name, false), ('sync_inserts', true)),
     members AS (SELECT p.pubname, r.prrelid FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid)
-    SELECT format('publication %I', w.name), CASE WHEN p.oid IS NULL THEN 'does not exist' ELSE 'was altered' END
+    SELECT 'warning', format('publication %I', w.name), CASE WHEN p.oid IS NULL THEN 'does not exist' ELSE 'was altered' END || ', by which --plugin pgoutput decodes'
     FROM wanted w LEFT JOIN pg_publication p ON p.pubname = w.name
     WHERE p.oid IS NULL OR p.puballtables OR p.pubviaroot OR NOT (p.pubinsert AND p.pubtruncate)
        OR p.pubupdate = w.inserts_only OR p.pubdelete = w.inserts_only
     UNION ALL
-    SELECT p.relation::text, format('is missing in publication %I', p.publication) FROM sync.published() p
+    SELECT 'warning', p.relation::text, format('is missing in publication %I, by which --plugin pgoutput decodes', p.publication) FROM sync.published() p
     WHERE EXISTS (SELECT FROM pg_publication WHERE pubname = p.publication)
       AND NOT EXISTS (SELECT FROM members m WHERE m.pubname = p.publication AND m.prrelid = p.relation)
     UNION ALL
-    SELECT m.prrelid::regclass::text, format('does not belong into publication %I', m.pubname) FROM members m JOIN wanted w ON w.name = m.pubname
+    SELECT CASE WHEN sync.has_identity(m.prrelid) THEN 'warning' ELSE 'error' END, m.prrelid::regclass::text,
+           format('does not belong into publication %I', m.pubname) || CASE WHEN sync.has_identity(m.prrelid) THEN '' ELSE ': its rows cannot be updated' END FROM members m JOIN wanted w ON w.name = m.pubname
     WHERE NOT EXISTS (SELECT FROM sync.published() p WHERE p.publication = m.pubname AND p.relation = m.prrelid)
 $$;
 COMMENT ON FUNCTION sync.publication_problems() IS 'How the publications differ from what they should be; sync.publish() is the cure of all of it.';

@@ -177,7 +177,7 @@ forget_suspect(struct feed *f, uint64_t xid)
 static void
 set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
 {
-	struct position p = {.timeline = f->timeline, .lsn = lsn, .snapshot = *s};
+	struct position p = {.timeline = f->timeline, .lsn = lsn - 1, .snapshot = *s};
 	struct buffer text;
 
 	buffer_init(&text);

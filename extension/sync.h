@@ -293,6 +293,8 @@ typedef struct SyncToken
 	SyncHeldScope *scopes;
 	int			ndigests;
 	SyncDigest *digests;
+	uint64		digest_xmin;	/* of the cursor that they were counted for, */
+	uint64		digest_place;	/* and its sync_token_place() */
 	/* position */
 	uint32		timeline;
 	XLogRecPtr	lsn;
@@ -305,6 +307,7 @@ typedef struct SyncToken
 	char		part_phase;
 	char	   *part_key;		/* JSON array text of the last row's place, "" at a part's start */
 } SyncToken;
+extern uint64 sync_token_place(const SyncSnapshot *cursor);
 extern bool sync_held_has(const SyncHeldScope *held, uint64 hash);	/* held NULL: no */
 extern char *sync_token_write(const SyncToken *token);
 extern SyncToken *sync_token_read(const char *text);	/* NULL: not a token of ours */

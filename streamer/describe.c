@@ -23,8 +23,21 @@ put_text(struct buffer *json, const char *name, const char *text)
 	buffer_json_string(json, text, strlen(text));
 }
 
+/* Rows of a table that is not seen whole are judged by policies one by one, or lack columns. */
+static bool
+is_partial(const struct right *r)
+{
+	return r->is_judged || r->projection != NULL;
+}
+
+static bool
+is_whole(const struct right *r)
+{
+	return !is_partial(r);
+}
+
 static void
-put_tables(struct description *d, const char *name, const struct subscription *sub, bool is_judged)
+put_tables(struct description *d, const char *name, const struct subscription *sub, bool (*is_meant)(const struct right *r))
 {
 	const struct sync_tables *known = feed_tables(d->feed);
 	const char *separator = "";
@@ -34,7 +47,7 @@ put_tables(struct description *d, const char *name, const struct subscription *s
 	{
 		const struct sync_table *t = known != NULL ? tables_by_id(known, sub->rights[i].table_id) : NULL;
 
-		if (t == NULL || (is_judged && !sub->rights[i].is_judged))
+		if (t == NULL || !is_meant(&sub->rights[i]))
 			continue;
 		buffer_puts(d->json, separator);
 		buffer_json_string(d->json, t->entity_type, strlen(t->entity_type));
@@ -116,8 +129,8 @@ put_session(void *owner, const struct session *s)
 	buffer_printf(d->json, ",\"kind\":\"%s\",\"state\":\"%s\",\"device_id\":%s,", s->kind == SESSION_SYNC ? "sync" : "realtime", states[s->state],
 				  s->device_id != NULL ? s->device_id : "null");
 	put_text(d->json, "role", s->identity.role);
-	put_tables(d, "tables", sub, false);
-	put_tables(d, "judged", sub, true);
+	put_tables(d, "tables", sub, is_whole);
+	put_tables(d, "partial", sub, is_partial);
 	put_scopes(d, sub);
 	put_behind(d, s);
 	put_age(d, "cursor_age", s->cursor_ms);

@@ -17,8 +17,7 @@
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
 #define SPREAD_WATCH_MS 500			/* changes of scopes must be in force within a second */
 #define SPREAD_EACH_MS 2			/* with few sessions there is no herd to spread */
-#define VERIFY_MS 30000				/* tables whose policies look elsewhere are compared so often, */
-#define VERIFY_SOON_MS 1000			/* and so soon when something may have gone out of sight */
+#define VERIFY_SOON_MS 1000			/* until tables whose policies look elsewhere are compared, when something may have gone out of sight */
 #define FAILED_MS 1000				/* until a session pulls whose rows could not be judged; */
 #define FAILURES_MAX 5				/* it ends when that happens so often in a row */
 #define STANDINGS_TICK_MS 1000
@@ -42,6 +41,7 @@ struct hub
 	size_t	waiting_room;
 	struct judge *judge;
 	size_t	max_queue;
+	int64_t verify_ms;
 	struct held *taken;					/* being delivered: kept until the frames made of them have been forgotten */
 	size_t	taken_count;
 	size_t	taken_room;
@@ -52,13 +52,14 @@ struct hub
 };
 
 struct hub *
-hub_new(const struct feed *feed, size_t max_queue, int connections, const struct judge_calls *calls, void *owner)
+hub_new(const struct feed *feed, const struct options *o, const struct judge_calls *calls, void *owner)
 {
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
-	h->max_queue = max_queue;
-	h->judge = judge_new(connections, calls, owner);
+	h->max_queue = o->max_queue;
+	h->verify_ms = o->verify_interval_s * 1000;
+	h->judge = judge_new(o->query_connections, calls, owner);
 	routes_init(&h->routes);
 	standings_init(&h->standings);
 	batches_init(&h->batches);
@@ -225,7 +226,7 @@ hub_subscribe(void *hub, struct session *s, struct json_value state)
 	}
 	if (is_judged)
 		sub->identity = judge_identity(h->judge, s->identity.role, s->identity.claims);
-	sub->verify_at_ms = s->now_ms + VERIFY_MS * 3 / 4 + chance_below(VERIFY_MS / 2);
+	sub->verify_at_ms = s->now_ms + h->verify_ms * 3 / 4 + chance_below(h->verify_ms / 2);
 	return true;
 }
 

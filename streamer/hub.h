@@ -9,14 +9,16 @@
 
 #include "feed.h"
 #include "judge.h"
+#include "options.h"
 #include "session.h"
 
 #define HUB_HELD_BYTES_MAX ((size_t) 64 << 20)	/* of transactions that sessions wait for; over it those pull instead */
 
 struct hub;
 
-/* connections: those that the judge's questions share with clients' requests. max_queue: bytes of changes worth sending to one session. */
-struct hub *hub_new(const struct feed *feed, size_t max_queue, int connections, const struct judge_calls *calls, void *owner);
+/* Of the options: query_connections, which the judge's questions share with clients' requests; max_queue, which is also the most worth sending to
+ * one session; verify_interval_s. */
+struct hub *hub_new(const struct feed *feed, const struct options *o, const struct judge_calls *calls, void *owner);
 void	hub_free(struct hub *h);
 
 void	hub_add(struct hub *h, struct session *s);

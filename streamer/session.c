@@ -460,14 +460,29 @@ session_pull_later(struct session *s, int64_t at_ms)
 		s->pull_at_ms = at_ms;
 }
 
+/* One line for each cause and second: a whole hub may be told at once. */
 static void
-put_resync(struct session *s, const char *reason, int64_t delay_ms)
+note_resync(const struct session *s, const char *reason)
 {
-	struct buffer payload;
+	static char last[METRIC_LABEL_MAX];
+	static int64_t last_ms;
 	char	cause[METRIC_LABEL_MAX];
 
 	metric_label(reason, cause);
 	metric_add_for(METRIC_RESYNCS, cause, 1);
+	if (strcmp(cause, last) == 0 && s->now_ms - last_ms < 1000)
+		return;
+	memcpy(last, cause, sizeof(last));
+	last_ms = s->now_ms;
+	log_event(LOG_LEVEL_INFO, "session_resync", "session=%" PRIu64 " cause=%s so_far=%.0f", s->id, cause, metric_value_for(METRIC_RESYNCS, cause));
+}
+
+static void
+put_resync(struct session *s, const char *reason, int64_t delay_ms)
+{
+	struct buffer payload;
+
+	note_resync(s, reason);
 	buffer_init(&payload);
 	buffer_puts(&payload, "{\"reason\":");
 	buffer_json_string(&payload, reason, strlen(reason));

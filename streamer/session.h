@@ -36,8 +36,8 @@ struct batches;
 struct identity;
 struct projection;
 struct realtime;
-struct release;
 struct rooms;
+struct release;
 struct route;
 
 /* What a session may see of a table. */

@@ -53,8 +53,8 @@ struct streamer
 	struct wal *wal;
 	struct loop_timer *tick;
 	struct loop_timer *wake;
-	struct loop_timer *judge;
 	struct loop_timer *relay;
+	struct loop_timer *judge;
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
@@ -368,7 +368,7 @@ pulled(void *owner, const char *user, const char *device, size_t changes, size_t
 {
 	struct streamer *s = owner;
 
-	if (!s->options->no_pull_log)
+	if (s->options->log_pulls)
 		maintain_log_pull(s->maintain, user, device, changes, bytes, status, ms);
 }
 
@@ -531,7 +531,7 @@ set_up_clients(struct streamer *s)
 	static const struct http_calls http_calls = {.submit = submit, .broadcast = broadcast, .missing = missing, .status = status};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
-	s->hub = hub_new(s->feed, s->options->max_queue, s->options->query_connections, &judge_calls, s);
+	s->hub = hub_new(s->feed, s->options, &judge_calls, s);
 	s->relay = loop_timer_new(s->loop, relay_woken, s);
 	s->rooms = rooms_new(chance_bits(), s->options->public_topics, &rooms_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, s->rooms, &connections_calls, s);
@@ -615,8 +615,8 @@ streamer_free(struct streamer *s)
 	s->maintain = NULL;			/* the last connections' channels end below */
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
-	loop_timer_free(s->judge);
 	loop_timer_free(s->relay);
+	loop_timer_free(s->judge);
 	loop_timer_free(s->tick);
 	if (s->loop != NULL)
 		loop_free(s->loop);

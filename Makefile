@@ -7,7 +7,7 @@ SOURCES = $(sort $(wildcard extension/*.c))
 OUR_HEADERS = $(sort $(wildcard extension/*.h))
 OBJS = $(SOURCES:.c=.o)
 # The install script is one file to PostgreSQL and one part per subject to us, in the order they need each other
-SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers scope enable rules builtin conflicts devices locks history activity notifications topics audit upkeep check ddl privileges)
+SQL_PARTS = $(patsubst %,extension/sql/%.sql,tables sync feed triggers publication scope enable rules builtin conflicts devices locks history activity notifications topics audit upkeep check ddl privileges)
 DATA_built = extension/sync--1.0.sql
 PGFILEDESC = "sync - change tracking, pull and push for live copies of tables"
 

@@ -6,9 +6,13 @@
 #include "sync.h"
 
 #include "access/xlog.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_publication.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "replication/message.h"
@@ -17,7 +21,9 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/syscache.h"
 
+PG_FUNCTION_INFO_V1(sync_adopt_publication);
 PG_FUNCTION_INFO_V1(sync_checkpoint);
 PG_FUNCTION_INFO_V1(sync_feed_tables);
 PG_FUNCTION_INFO_V1(sync_feed_rows);
@@ -48,6 +54,20 @@ Datum
 sync_column_kind(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_CHAR(sync_kind(PG_GETARG_OID(0)));
+}
+
+/* ALTER EXTENSION … ADD has no word for publications, though nothing else speaks against one as a member. */
+Datum
+sync_adopt_publication(PG_FUNCTION_ARGS)
+{
+	ObjectAddress extension;
+	ObjectAddress publication;
+
+	ObjectAddressSet(extension, ExtensionRelationId, get_extension_oid("sync", false));
+	ObjectAddressSet(publication, PublicationRelationId, get_publication_oid(NameStr(*PG_GETARG_NAME(0)), false));
+	if (getExtensionOfObject(PublicationRelationId, publication.objectId) != extension.objectId)
+		recordDependencyOn(&publication, &extension, DEPENDENCY_EXTENSION);
+	PG_RETURN_VOID();
 }
 
 /* GetOuterUserId looks through SECURITY DEFINER: it is the role that called the definer function. */
@@ -105,6 +125,19 @@ put_partitions(StringInfo out, const SyncTable *table)
 	}
 }
 
+static char *
+type_name(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	char	   *name;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	name = pstrdup(NameStr(((Form_pg_type) GETSTRUCT(tuple))->typname));
+	ReleaseSysCache(tuple);
+	return name;
+}
+
 static void
 put_table(StringInfo out, const SyncTable *table)
 {
@@ -135,7 +168,9 @@ put_table(StringInfo out, const SyncTable *table)
 
 		appendStringInfoString(out, i ? ",{" : "{");
 		put_string(out, "name", column->name);
-		appendStringInfo(out, "\"kind\":\"%c\"}", column->kind);
+		put_string(out, "type", type_name(column->type));
+		appendStringInfo(out, "\"kind\":\"%c\",\"hash\":%u,\"follows\":%s}", column->kind, column->name_hash,
+						 column->is_generated || i == table->updated_at ? "true" : "false");
 	}
 	appendStringInfoString(out, "]}");
 }

@@ -10,7 +10,7 @@ SELECT sync.enable('feed_note', scope => 'feed scope', scope_column => 'team', d
 INSERT INTO feed_note (id, part, body, f, team, tags) VALUES (1, 'a', 'b', 'NaN', 1, '{1,NULL}'), (2, 'a', NULL, 0.5, NULL, NULL);
 
 -- Tables: names, key in its order, user columns in attnum order with their kinds; registry and watched tables
-SELECT jsonb_pretty(t.value - 'id') AS feed_table FROM jsonb_array_elements(sync.feed_tables()::jsonb -> 'tables') t WHERE (t.value ->> 'id')::int >= 100;
+SELECT regexp_replace(jsonb_pretty(t.value - 'id'), '"hash": \d+', '"hash": 0', 'g') AS feed_table FROM jsonb_array_elements(sync.feed_tables()::jsonb -> 'tables') t WHERE (t.value ->> 'id')::int >= 100;
 SELECT (t ->> 'id')::int = s.id AS same_id FROM json_array_elements(sync.feed_tables() -> 'tables') t, sync.synced_table s WHERE s.id >= 100 AND (t ->> 'id')::int >= 100;
 SELECT f -> 'watch' AS watch, f -> 'registry' AS registry, f -> 'tombstone' AS tombstone, f ->> 'timeline' AS timeline,
        (f ->> 'incarnation')::bigint = incarnation AS same_incarnation, (f ->> 'system_id')::numeric = system_identifier AS same_system

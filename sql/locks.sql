@@ -97,6 +97,12 @@ SELECT sync.expire_locks(), sync.expire_locks();
 SET ROLE lock_app;
 SELECT success, holder FROM ask('phone', 'body');
 RESET ROLE;
+-- Asked for again since the device left: it is connected elsewhere
+UPDATE sync.lock_owner SET asked_at = clock_timestamp() - interval '1 hour';
+SET ROLE lock_app;
+SELECT success, holder FROM ask('phone', 'body');
+RESET ROLE;
+SELECT sync.release_device_locks('bob', 'phone', clock_timestamp() - interval '1 minute') AS kept;
 SELECT sync.release_device_locks('bob', 'phone') AS one, sync.release_device_locks('bob', 'phone') AS none;
 SELECT sync.expire_locks(), count(*) FROM sync.lock_owner;
 

@@ -60,7 +60,7 @@ asking_go_on(struct connection *c)
 		else if (w->kind == WORK_CATCH_UP)
 			start_pull_of(c, s);
 		else
-			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : REQUEST_PULL, &s->identity, w->json);
+			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : w->request, &s->identity, w->json);
 	}
 }
 

@@ -6,9 +6,10 @@
 #include <string.h>
 
 #include "change_parts.h"
+#include "clock.h"
 #include "render.h"
 
-static const struct json_value absent = {NULL, -1, "", 0};
+static const struct value absent = {VALUE_ABSENT, "", 0};
 
 /* A record's columns sorted into the table's: filled in one walk, as both come in attnum order. */
 struct row
@@ -17,13 +18,14 @@ struct row
 	int		expected;			/* the column that should come next */
 	bool	has_unknown;		/* a column that the table did not have when its description was read */
 	struct stamp stamp;
-	struct json_value own_scope;	/* sync_scope, of a table that takes its scope from there */
-	struct json_value values[TABLES_COLUMN_MAX];	/* only the first column_count are set */
+	struct value clock;
+	struct value own_scope;		/* sync_scope, of a table that takes its scope from there */
+	struct value values[TABLES_COLUMN_MAX];	/* only the first column_count are set */
 };
 
 /* From the expected place on, then from the start: a dropped or absent column costs one step once, not a search each time. */
 static int
-find_column(const struct row *row, struct json_value name)
+find_column(const struct row *row, const struct field *f)
 {
 	int		count = row->table->column_count;
 
@@ -31,95 +33,87 @@ find_column(const struct row *row, struct json_value name)
 	{
 		int		index = row->expected + i < count ? row->expected + i : row->expected + i - count;
 
-		if (json_equals(name, row->table->columns[index].name))
+		if (field_is(f, row->table->columns[index].name, row->table->columns[index].name_len))
 			return index;
 	}
 	return -1;
 }
 
-static struct json_value *
-stamp_member(struct stamp *stamp, struct json_value name)
+/* Where one of our own columns goes; NULL: f is none of them. */
+static struct value *
+own_member(struct row *row, const struct field *f)
 {
-	if (json_equals(name, "sync_version"))
-		return &stamp->version;
-	if (json_equals(name, "sync_xid"))
-		return &stamp->xid;
-	if (json_equals(name, "sync_at"))
-		return &stamp->at;
-	return json_equals(name, "sync_by") ? &stamp->by : NULL;
+	const struct
+	{
+		const char *name;
+		struct value *value;
+	}		own[] = {
+		{"version", &row->stamp.version}, {"xid", &row->stamp.xid}, {"at", &row->stamp.at}, {"by", &row->stamp.by},
+		{"clock", &row->clock}, {"scope", &row->own_scope},
+	};
+
+	if (f->name_len < 7 || memcmp(f->name, "sync_", 5) != 0)
+		return NULL;
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		if (f->name_len - 5 == strlen(own[i].name) && memcmp(f->name + 5, own[i].name, f->name_len - 5) == 0)
+			return own[i].value;
+	return NULL;
 }
 
 static void
-sort_column(struct row *row, struct json_value name, struct json_value value)
+sort_field(struct row *row, const struct field *f)
 {
 	const struct sync_table *t = row->table;
-	struct json_value *member;
+	struct value *own;
 	int		index;
 
 	/* The quick case first: a user's column may well be called sync_something. */
-	if (row->expected < t->column_count && json_equals(name, t->columns[row->expected].name))
+	if (row->expected < t->column_count && field_is(f, t->columns[row->expected].name, t->columns[row->expected].name_len))
 	{
-		row->values[row->expected++] = value;
+		row->values[row->expected++] = f->value;
 		return;
 	}
-	if (name.len > 6 && memcmp(name.raw, "\"sync_", 6) == 0)
+	own = own_member(row, f);
+	if (own != NULL)
 	{
-		member = t->scope_index == t->column_count && json_equals(name, "sync_scope") ? &row->own_scope : stamp_member(&row->stamp, name);
-		if (member != NULL)
-			*member = value;
-		if (member != NULL || json_equals(name, "sync_clock"))
-			return;
+		*own = f->value;
+		return;
 	}
-	index = find_column(row, name);
+	index = find_column(row, f);
 	if (index < 0)
 	{
 		row->has_unknown = true;
 		return;
 	}
-	row->values[index] = value;
+	row->values[index] = f->value;
 	row->expected = index + 1;
 }
 
 static void
-sort_columns(struct row *row, const struct record *r, const struct sync_table *t)
+sort_fields(struct row *row, const struct sync_table *t, const struct field *fields, size_t count)
 {
 	row->table = t;
 	row->expected = 0;
 	row->has_unknown = false;
 	row->stamp = (struct stamp) {absent, absent, absent, absent};
-	row->own_scope = absent;
+	row->clock = row->own_scope = absent;
 	for (int i = 0; i < t->column_count; i++)
 		row->values[i] = absent;
-	for (struct json_value c = json_first(r->columns); c.index >= 0; c = json_next(c))
-	{
-		struct json_value name;
-		struct json_value value;
-
-		change_read_column(c, &name, &value);
-		sort_column(row, name, value);
-	}
+	for (size_t i = 0; i < count; i++)
+		sort_field(row, &fields[i]);
 }
 
-/* An unchanged key value may be left out of an update's columns (TOAST): the old key then has it. */
-static struct json_value
-key_value(const struct row *row, const struct record *r, int index)
+/* An unchanged TOAST value is left out of an update's columns: the old row has it, or the old key. */
+static void
+fill_from_old(struct row *row, const struct record *r)
 {
-	struct json_value name;
-	struct json_value value;
-
-	if (row->values[index].index >= 0)
-		return row->values[index];
-	for (struct json_value c = json_first(r->identity); c.index >= 0; c = json_next(c))
-	{
-		change_read_column(c, &name, &value);
-		if (json_equals(name, row->table->columns[index].name))
-			return value;
-	}
-	return absent;
+	for (int i = 0; i < row->table->column_count; i++)
+		if (row->values[i].kind == VALUE_ABSENT)
+			row->values[i] = record_value(r->identity, r->identity_count, row->table->columns[i].name);
 }
 
 static char *
-render_key(const struct row *row, const struct record *r, struct buffer *scratch)
+render_key(const struct row *row, struct buffer *scratch)
 {
 	const struct sync_table *t = row->table;
 	struct buffer id;
@@ -130,7 +124,7 @@ render_key(const struct row *row, const struct record *r, struct buffer *scratch
 	buffer_init(&part);
 	for (int i = 0; i < t->key_count && ok; i++)
 	{
-		struct json_value v = key_value(row, r, t->key[i]);
+		struct value v = row->values[t->key[i]];
 		char	kind = t->columns[t->key[i]].kind;
 
 		if (t->key_count == 1)
@@ -159,7 +153,7 @@ read_scope(struct change *c, const struct row *row, struct buffer *scratch)
 {
 	int		index = c->table->scope_index;
 	bool	is_own = index == c->table->column_count;
-	struct json_value value;
+	struct value value;
 	char	kind;
 	struct buffer text;
 
@@ -167,7 +161,7 @@ read_scope(struct change *c, const struct row *row, struct buffer *scratch)
 		return;
 	kind = is_own ? 's' : c->table->columns[index].kind;
 	value = is_own ? row->own_scope : row->values[index];
-	if (json_type(value) == JSON_NULL && kind != 'f' && kind != 'd')
+	if (value_is_null(value) && (value.kind == VALUE_NULL || (kind != 'f' && kind != 'd')))
 	{
 		c->scope_is_null = true;
 		return;
@@ -204,14 +198,25 @@ put_data(struct buffer *out, const struct row *row, struct buffer *scratch)
 	return true;
 }
 
-static bool
-render_row(struct change *c, const struct record *r, const struct row *row, struct buffer *scratch)
+/* About what they take as JSON, names included. */
+static size_t
+size_of_values(const struct row *row)
 {
-	bool	is_new = row->stamp.version.len == 1 && row->stamp.version.raw[0] == '1';
+	size_t	size = 0;
+
+	for (int i = 0; i < row->table->column_count; i++)
+		size += row->values[i].len + row->table->columns[i].name_len + 8;
+	return size;
+}
+
+static bool
+render_row(struct change *c, const struct row *row, struct buffer *scratch)
+{
+	bool	is_new = row->stamp.version.len == 1 && row->stamp.version.text[0] == '1';
 	struct buffer out;
 
 	buffer_init(&out);
-	if (!buffer_reserve(&out, r->columns.len + 256))	/* the object is hardly ever longer than wal2json's own */
+	if (!buffer_reserve(&out, size_of_values(row) + 256))
 		return false;
 	change_put_head(&out, c, is_new ? "create" : "update");
 	if (!put_data(&out, row, scratch) || !change_put_tail(&out, c, &row->stamp, scratch))
@@ -225,25 +230,69 @@ render_row(struct change *c, const struct record *r, const struct row *row, stru
 }
 
 static bool
-read_row(struct change *c, const struct record *r, const struct row *row, struct buffer *scratch)
+read_row(struct change *c, const struct row *row, struct buffer *scratch)
 {
 	int		mark = c->table->deleted_at_index;
 
 	if (!change_has_stamp(&row->stamp, &c->xid))
 		return false;
-	c->entity_id = render_key(row, r, scratch);
+	c->entity_id = render_key(row, scratch);
 	if (c->entity_id == NULL)
 		return false;
 	read_scope(c, row, scratch);
 	c->kind = CHANGE_ROW;
-	if (mark >= 0 && row->values[mark].index >= 0 && json_type(row->values[mark]) != JSON_NULL)
+	if (mark >= 0 && row->values[mark].kind != VALUE_ABSENT && !value_is_null(row->values[mark]))
 	{
 		c->kind = CHANGE_MARKED;
 		c->needs_reread = false;
 		return true;
 	}
 	c->needs_reread = c->needs_reread || row->has_unknown;
-	return c->needs_reread || render_row(c, r, row, scratch);
+	return c->needs_reread || render_row(c, row, scratch);
+}
+
+/* The old row as an object of what it tells. NULL: no memory. */
+static char *
+render_old(const struct row *row, struct buffer *scratch)
+{
+	struct buffer out;
+	char	separator = '{';
+
+	buffer_init(&out);
+	(void) buffer_reserve(&out, size_of_values(row));
+	for (int i = 0; i < row->table->column_count; i++)
+	{
+		const struct sync_column *column = &row->table->columns[i];
+		struct value v = row->values[i];
+		size_t	start = out.len;
+
+		if (v.kind == VALUE_BLANK)
+			v.kind = VALUE_NULL;
+		buffer_putc(&out, separator);
+		put_name(&out, column->name);
+		if (render_json(&out, column->kind, v, scratch))
+			separator = ',';
+		else
+			out.len = start;
+	}
+	if (separator == '{')
+		buffer_putc(&out, '{');
+	buffer_putc(&out, '}');
+	return buffer_take(&out, NULL);
+}
+
+/* What an update's record says of how the row was before. */
+static bool
+compare_with_old(struct change *c, const struct record *r, const struct row *row, struct buffer *scratch)
+{
+	struct row old;
+
+	c->changed = clock_changed(c->table, row->clock);
+	if (!record_has_old_row(r))
+		return true;
+	sort_fields(&old, c->table, r->identity, r->identity_count);
+	c->old = render_old(&old, scratch);
+	return c->old != NULL;
 }
 
 bool
@@ -255,12 +304,40 @@ change_from_row(struct change *c, const struct record *r, const struct sync_tabl
 
 	*c = (struct change) {.table = t};
 	buffer_init(&scratch);
-	sort_columns(&row, r, t);
-	ok = read_row(c, r, &row, &scratch);
+	sort_fields(&row, t, r->columns, r->column_count);
+	if (r->identity_count > 0)
+		fill_from_old(&row, r);
+	ok = read_row(c, &row, &scratch) && (r->action != RECORD_UPDATE || compare_with_old(c, r, &row, &scratch));
 	buffer_free(&scratch);
 	if (!ok)
 		change_free(c);
 	return ok;
+}
+
+bool
+change_read_deleted(const struct record *r, const struct sync_table *t, char **entity_id, char **old)
+{
+	struct row row;
+	struct buffer scratch;
+
+	if (!record_has_old_row(r))
+		return false;
+	buffer_init(&scratch);
+	sort_fields(&row, t, r->identity, r->identity_count);
+	*entity_id = render_key(&row, &scratch);
+	*old = *entity_id != NULL ? render_old(&row, &scratch) : NULL;
+	buffer_free(&scratch);
+	if (*old == NULL)
+		free(*entity_id);
+	return *old != NULL;
+}
+
+static struct value
+scope_of(struct json_value v)
+{
+	if (json_type(v) == JSON_NULL)
+		return (struct value) {VALUE_NULL, "", 0};
+	return json_type(v) == JSON_STRING ? (struct value) {VALUE_ESCAPED, v.raw + 1, v.len - 2} : absent;
 }
 
 bool
@@ -271,7 +348,7 @@ change_set_json(struct change *c, struct json_value change_object)
 	if (json_type(change_object) != JSON_OBJECT)
 		return false;
 	json = strndup(change_object.raw, change_object.len);
-	if (json == NULL || !change_set_scope(c, json_member(change_object, "scope")))
+	if (json == NULL || !change_set_scope(c, scope_of(json_member(change_object, "scope"))))
 	{
 		free(json);
 		return false;
@@ -290,5 +367,7 @@ change_free(struct change *c)
 	free(c->scope);
 	free(c->json);
 	free(c->old_values);
+	free(c->changed);
+	free(c->old);
 	*c = (struct change) {0};
 }

@@ -6,52 +6,25 @@
 #include <string.h>
 
 #include "render.h"
-#include "text.h"
-
-static const struct json_value absent = {NULL, -1, "", 0};
-
-void
-change_read_column(struct json_value column, struct json_value *name, struct json_value *value)
-{
-	*name = *value = absent;
-	if (json_type(column) != JSON_OBJECT)
-		return;
-	for (struct json_value m = json_first(column); m.index >= 0; m = json_next(m))
-	{
-		if (json_equals(m, "name"))
-			*name = json_member_value(m);
-		else if (json_equals(m, "value"))
-			*value = json_member_value(m);
-	}
-}
-
-/* xid8 comes as a string, bigint bare; both are accepted. */
-static bool
-read_uint64(struct json_value v, uint64_t *out)
-{
-	if (json_type(v) == JSON_STRING)
-		return text_uint64(v.raw + 1, v.len - 2, out);
-	return json_type(v) == JSON_NUMBER && text_uint64(v.raw, v.len, out);
-}
 
 bool
 change_has_stamp(const struct stamp *stamp, uint64_t *xid)
 {
 	int64_t version;
 
-	return json_int64(stamp->version, &version) && version >= 0 && read_uint64(stamp->xid, xid) && json_type(stamp->at) == JSON_STRING;
+	return value_int64(stamp->version, &version) && version >= 0 && value_uint64(stamp->xid, xid) && value_is_text(stamp->at);
 }
 
 bool
-change_set_scope(struct change *c, struct json_value v)
+change_set_scope(struct change *c, struct value v)
 {
 	char   *scope = NULL;
 
 	if (c->table->scope_index < 0)
 		return true;
-	if (json_type(v) != JSON_NULL)
+	if (!value_is_null(v))
 	{
-		scope = json_strdup(v);
+		scope = value_strdup(v);
 		if (scope == NULL)
 			return false;
 	}
@@ -76,7 +49,7 @@ bool
 change_put_tail(struct buffer *out, const struct change *c, const struct stamp *stamp, struct buffer *scratch)
 {
 	buffer_puts(out, ",\"server_version\":");
-	buffer_put(out, stamp->version.raw, stamp->version.len);
+	buffer_put(out, stamp->version.text, stamp->version.len);
 	buffer_puts(out, ",\"timestamp\":");
 	if (!render_json(out, 'z', stamp->at, scratch))
 		return false;

@@ -8,14 +8,12 @@
 /* What every change needs besides its data; from the sync_ columns of a row, or from a tombstone's own. */
 struct stamp
 {
-	struct json_value version, xid, at, by;
+	struct value version, xid, at, by;
 };
 
-/* A column's name and value from an element of `columns` or `identity`; absent if it has none. */
-void	change_read_column(struct json_value column, struct json_value *name, struct json_value *value);
 bool	change_has_stamp(const struct stamp *stamp, uint64_t *xid) __attribute__((warn_unused_result));	/* version, xid and time can be read */
-/* Takes a scope value's text (null: none) if the table is scoped; false: no string. */
-bool	change_set_scope(struct change *c, struct json_value v) __attribute__((warn_unused_result));
+/* Takes a scope value's text (null: none) if the table is scoped; false: no text. */
+bool	change_set_scope(struct change *c, struct value v) __attribute__((warn_unused_result));
 
 /* The members before and after `data`; put_tail is false when a value cannot be rendered. The closing brace is the caller's. */
 void	change_put_head(struct buffer *out, const struct change *c, const char *operation);

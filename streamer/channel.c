@@ -26,6 +26,19 @@ reply_unmatched(struct connection *c, const struct message_refs *m)
 	connection_reply(c, m, false, response, sizeof(response) - 1);
 }
 
+/* Locks are released when no channel of a device is left. */
+static void
+tell_device(struct connection *c, const struct session *s, bool is_here)
+{
+	struct json *doc = s->device_id != NULL ? json_parse(s->device_id, strlen(s->device_id), 2) : NULL;
+	char   *device = json_strdup(json_root(doc));
+
+	if (device != NULL && s->identity.subject[0] != '\0')
+		c->all->calls.device(c->all->owner, s->identity.subject, device, is_here);
+	free(device);
+	json_free(doc);
+}
+
 static void
 session_closed(void *connection, struct session *s)
 {
@@ -36,6 +49,7 @@ session_closed(void *connection, struct session *s)
 		i++;
 	c->sessions[i] = c->sessions[--c->session_count];
 	hub_remove(c->all->hub, s);
+	tell_device(c, s, false);
 	s->subscription.next = c->all->closed;
 	c->all->closed = s;
 }
@@ -124,7 +138,10 @@ join(struct connection *c, const struct message *m, const struct message_refs *r
 	if (is_realtime)
 		realtime_join(s, m, &identity, c->now_ms);
 	else
+	{
 		session_join(s, m, &identity, c->now_ms);
+		tell_device(c, s, true);
+	}
 }
 
 static void
@@ -193,9 +210,9 @@ leave(struct connection *c, struct session *s, const struct message *m, const st
 }
 
 static void
-take_request(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
+take_request(struct connection *c, struct session *s, enum request_kind kind, const struct message *m, const struct message_refs *refs)
 {
-	struct work w = {.kind = strcmp(m->event, "push") == 0 ? WORK_PUSH : WORK_PULL, .session = s->id, .refs = *refs};
+	struct work w = {.kind = kind == REQUEST_PUSH ? WORK_PUSH : WORK_ASK, .request = kind, .session = s->id, .refs = *refs};
 
 	if (works_are_full(&c->works, m->payload.len, c->all->options->max_push))
 	{
@@ -219,10 +236,12 @@ take_realtime(struct connection *c, struct session *s, const struct message *m, 
 static void
 take_sync(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs)
 {
+	enum request_kind kind;
+
 	if (strcmp(m->event, "access_token") == 0)
 		renew(c, s, m, refs);
-	else if (strcmp(m->event, "push") == 0 || strcmp(m->event, "pull") == 0)
-		take_request(c, s, m, refs);
+	else if (request_named(m->event, &kind))
+		take_request(c, s, kind, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }

@@ -9,11 +9,25 @@
 #include "connection_parts.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 
 #define SLOW_LIMIT_MS 30000			/* something waits for the client, and it takes nothing */
 #define PONG_LIMIT_MS 10000
 #define SLOW_RESYNC_MS 2000
 #define ABUSE_SECONDS 5				/* so many seconds' worth of refused messages close the connection */
+
+static const char *
+close_name(int code)
+{
+	static const struct { int code; const char *name; } names[] = {
+		{CLOSE_GOING_AWAY, "going_away"}, {CLOSE_UNSUPPORTED, "unsupported"}, {CLOSE_POLICY, "policy"}, {CLOSE_TOO_BIG, "too_big"},
+		{CLOSE_NO_JOIN, "no_join"}, {CLOSE_NO_ANSWER, "no_pong"}, {CLOSE_TOO_SLOW, "too_slow"}};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].code == code)
+			return names[i].name;
+	return "other";
+}
 
 static void
 close_connection(struct connection *c, int code, const char *reason)
@@ -21,6 +35,7 @@ close_connection(struct connection *c, int code, const char *reason)
 	if (c->is_closing)
 		return;
 	c->is_closing = true;
+	metric_add_for(METRIC_CONNECTIONS_CLOSED, close_name(code), 1);
 	log_event(LOG_LEVEL_DEBUG, "client_closed", "code=%d reason=\"%s\"", code, reason);
 	c->all->calls.close(c->socket, code, reason);
 }
@@ -83,6 +98,7 @@ connection_reply_error(struct connection *c, const struct message_refs *m, const
 {
 	struct buffer response;
 
+	metric_add_for(METRIC_ERRORS, code, 1);
 	buffer_init(&response);
 	message_error_object(&response, code, text, hint);
 	connection_reply(c, m, false, response.data, response.len);
@@ -159,6 +175,8 @@ connection_message(struct connection *c, const char *text, size_t len, bool is_b
 	struct message_refs refs;
 	const char *problem;
 
+	metric_add(METRIC_MESSAGES_IN, 1);
+	metric_add(METRIC_BYTES_IN, len);
 	c->now_ms = now_ms;
 	c->unix_now = unix_now;
 	connection_heard(c, now_ms);
@@ -214,6 +232,8 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}
+	metric_add(METRIC_MESSAGES_OUT, out->count);
+	metric_add(METRIC_BYTES_OUT, out->bytes);
 	c->is_blocked = out->count > 0;
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
@@ -246,6 +266,7 @@ connection_new(struct connections *all, void *socket, const struct handshake *h,
 	take_bearer(c, h);
 	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = c->tokens_ms = now_ms;
 	c->tokens = (int64_t) all->options->max_messages_per_second * 2000;
+	metric_add_for(METRIC_CONNECTIONS_OPENED, "websocket", 1);
 	outbox_init(&c->outbox);
 	works_init(&c->works);
 	c->next = all->first;
@@ -259,6 +280,8 @@ connection_new(struct connections *all, void *socket, const struct handshake *h,
 void
 connection_free(struct connection *c)
 {
+	if (!c->is_closing)
+		metric_add_for(METRIC_CONNECTIONS_CLOSED, "client", 1);
 	c->is_closing = true;
 	while (c->session_count > 0)
 		session_close(c->sessions[0], NULL, NULL);
@@ -365,6 +388,25 @@ connections_free(struct connections *all)
 	connections_turn_end(all);
 	map_free(&all->requests);
 	free(all);
+}
+
+void
+connections_gauges(const struct connections *all)
+{
+	size_t	bytes = 0;
+	size_t	most = 0;
+	size_t	works = 0;
+
+	for (const struct connection *c = all->first; c != NULL; c = c->next)
+	{
+		bytes += c->outbox.bytes;
+		most = c->outbox.bytes > most ? c->outbox.bytes : most;
+		works += c->works.count;
+	}
+	metric_set(METRIC_CONNECTIONS, (double) all->count);
+	metric_set(METRIC_OUTBOX_BYTES, (double) bytes);
+	metric_set(METRIC_OUTBOX_BYTES_MAX, (double) most);
+	metric_set(METRIC_WORKS_WAITING, (double) works);
 }
 
 size_t

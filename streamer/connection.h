@@ -31,6 +31,7 @@ struct connections_calls
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
 	void	(*writable)(void *socket);		/* calls connection_take when the socket can take something */
 	void	(*close)(void *socket, int code, const char *reason);	/* soon; then connection_free */
+	void	(*device)(void *owner, const char *user, const char *device, bool is_here);	/* a channel of a user's device began or ended */
 };
 
 /* All connections of the process, and what they share. */
@@ -41,6 +42,7 @@ void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now)
 void	connections_clock(struct connections *all, int64_t now_ms);	/* at least 20 times a second: the time of answers */
 void	connections_turn_end(struct connections *all);		/* frees what was closed in this turn */
 void	connections_close(struct connections *all, int code, const char *reason);
+void	connections_gauges(const struct connections *all);
 size_t	connections_count(const struct connections *all);
 
 /* What the handshake said; borrowed. */

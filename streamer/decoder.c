@@ -3,6 +3,8 @@
 #include "decoder.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "log.h"
 
@@ -11,6 +13,19 @@ decoder_clear(struct decoder *d)
 {
 	transaction_release(d->building);
 	d->building = NULL;
+}
+
+/* The deletion itself only adds what the row was: its tombstone stands before it. */
+static void
+take_deletion(struct transaction *t, const struct record *r, const struct sync_table *table)
+{
+	char   *entity_id;
+	char   *old;
+
+	if (!change_read_deleted(r, table, &entity_id, &old))
+		return;
+	transaction_set_old(t, table->id, entity_id, old);
+	free(entity_id);
 }
 
 /* A row the change module cannot read is lost to the stream: whoever wants this transaction pulls. */
@@ -26,7 +41,11 @@ take_change(struct transaction *t, const struct record *r, enum table_role role,
 	else if (table != NULL && (is_insert || r->action == RECORD_UPDATE))
 		is_read = change_from_row(&c, r, table);
 	else
+	{
+		if (table != NULL && r->action == RECORD_DELETE)
+			take_deletion(t, r, table);
 		return;
+	}
 	if (is_read)
 		transaction_add(t, &c);
 	else
@@ -34,6 +53,24 @@ take_change(struct transaction *t, const struct record *r, enum table_role role,
 		log_event(LOG_LEVEL_WARNING, "change_unreadable", "table=%s.%s xid=%" PRIu64, r->schema, r->table, t->xid);
 		transaction_lose(t);
 	}
+}
+
+static bool
+is_same(struct value a, struct value b)
+{
+	return a.kind == b.kind && a.len == b.len && memcmp(a.text, b.text, a.len) == 0;
+}
+
+/* The horizon rises with each purge, and concerns no session that is live. */
+static bool
+is_horizon_alone(const struct record *r)
+{
+	if (r->action != RECORD_UPDATE || strcmp(r->table, "instance") != 0 || r->identity_count != r->column_count)
+		return false;
+	for (size_t i = 0; i < r->column_count; i++)
+		if (!is_same(r->columns[i].value, r->identity[i].value) && !field_is(&r->columns[i], "horizon", strlen("horizon")))
+			return false;
+	return true;
 }
 
 static void
@@ -47,7 +84,7 @@ take_row_record(struct decoder *d, const struct record *r, const struct sync_tab
 		return;
 	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
 		transaction_raise(t, BARRIER_WATCH);
-	if (role == TABLE_REGISTRY || (r->action == RECORD_TRUNCATE && table != NULL))
+	if ((role == TABLE_REGISTRY && !is_horizon_alone(r)) || (r->action == RECORD_TRUNCATE && table != NULL))
 		transaction_raise(t, BARRIER_RELOAD);
 	if (t->barrier == BARRIER_LOST)
 		return;

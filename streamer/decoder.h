@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "change.h"
+#include "record.h"
 #include "snapshot.h"
 #include "tables.h"
 #include "transaction.h"

@@ -11,6 +11,7 @@
 #include "decoder.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "ring.h"
 
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
@@ -44,6 +45,7 @@ struct feed
 	size_t	suspect_count;
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
+	struct reader *reader;
 	struct decoder decoder;
 	struct arrivals *arrivals;
 	struct ring ring;
@@ -196,7 +198,7 @@ checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 }
 
 struct feed *
-feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
+feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, void *owner)
 {
 	static const struct arrivals_calls arrivals_calls = {
 		.released = arrivals_done, .returned = checkpoint_returned, .reload = reload, .ask_rows = ask_rows, .hold = hold, .wake = wake};
@@ -204,6 +206,8 @@ feed_new(size_t ring_size, const struct feed_calls *calls, void *owner)
 
 	f->calls = *calls;
 	f->owner = owner;
+	f->reader = reader_new(plugin);
+	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
 	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
@@ -218,6 +222,7 @@ clear(struct feed *f)
 	f->suspects = NULL;
 	f->suspect_count = 0;
 	snapshot_free(&f->newest);
+	reader_reset(f->reader);
 	decoder_clear(&f->decoder);
 	arrivals_clear(f->arrivals);
 	ring_clear(&f->ring);
@@ -234,6 +239,7 @@ feed_free(struct feed *f)
 		return;
 	clear(f);
 	arrivals_free(f->arrivals);
+	reader_free(f->reader);
 	tables_free(f->tables);
 	free(f->system_id);
 	free(f);
@@ -367,6 +373,8 @@ feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
 static void
 commit(struct feed *f, const struct record *r, struct transaction *t)
 {
+	metric_add(METRIC_TRANSACTIONS, 1);
+	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
@@ -402,8 +410,9 @@ take_message(struct feed *f, const struct record *r)
 }
 
 static void
-take_record(struct feed *f, const struct record *r)
+take_record(void *owner, const struct record *r)
 {
+	struct feed *f = owner;
 	struct transaction *t;
 
 	if (r->action == RECORD_MESSAGE)
@@ -417,21 +426,15 @@ take_record(struct feed *f, const struct record *r)
 }
 
 void
-feed_line(struct feed *f, const char *line, size_t len, int64_t now_ms)
+feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t now_ms)
 {
-	struct record r;
-
 	f->now_ms = now_ms;
 	if (f->state < FEED_FILLING || f->tables == NULL)
 		return;
-	if (!record_parse(&r, line, len))
-	{
-		log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
-		f->calls.restart(f->owner, "a record could not be read");
+	if (reader_read(f->reader, message, len, lsn, take_record, f))
 		return;
-	}
-	take_record(f, &r);
-	record_free(&r);
+	log_event(LOG_LEVEL_ERROR, "record_unreadable", "bytes=%zu", len);
+	f->calls.restart(f->owner, "a record could not be read");
 }
 
 void
@@ -470,6 +473,18 @@ bool
 feed_is_ready(const struct feed *f)
 {
 	return f->state == FEED_READY && !f->is_stalled;
+}
+
+void
+feed_gauges(const struct feed *f, int64_t now_ms)
+{
+	size_t	count = 0;
+
+	for (const struct transaction *t = f->ring.first; t != NULL; t = t->next)
+		count++;
+	metric_set(METRIC_RING_BYTES, (double) f->ring.bytes);
+	metric_set(METRIC_RING_TRANSACTIONS, (double) count);
+	metric_set(METRIC_SLOT_LAG_SECONDS, f->checkpoints.wanted_ms != 0 ? (double) (now_ms - f->checkpoints.wanted_ms) / 1000 : 0);
 }
 
 const char *

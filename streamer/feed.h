@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "frame.h"
+#include "plugin.h"
 #include "snapshot.h"
 #include "tables.h"
 #include "transaction.h"
@@ -31,13 +32,13 @@ struct feed_calls
 	void	(*message)(void *owner, struct json_value message);	/* one of our own WAL messages: a transaction's after its release, others at once */
 };
 
-struct feed *feed_new(size_t ring_size, const struct feed_calls *calls, void *owner);
+struct feed *feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, void *owner);
 void	feed_free(struct feed *f);
 
 /* From the replication connection: a new slot begins a new ring. */
 void	feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms);
 void	feed_end(struct feed *f);
-void	feed_line(struct feed *f, const char *line, size_t len, int64_t now_ms);
+void	feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t now_ms);	/* lsn: that it travelled under */
 
 /* Answers; NULL: failed, asked again later. */
 void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);
@@ -48,6 +49,7 @@ void	feed_wake(struct feed *f);
 void	feed_tick(struct feed *f, int64_t now_ms);		/* some 20 times a second */
 
 bool	feed_is_ready(const struct feed *f);
+void	feed_gauges(const struct feed *f, int64_t now_ms);
 const char *feed_missing(const struct feed *f);			/* NULL: ready */
 struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
 uint64_t feed_cursor_xmax(const struct feed *f);

@@ -251,7 +251,7 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 static void
 body_complete(struct http *h, struct http_exchange *e)
 {
-	struct work w = {.kind = e->kind == REQUEST_PUSH ? WORK_PUSH : WORK_PULL};
+	struct work w = {.kind = e->kind == REQUEST_PUSH ? WORK_PUSH : WORK_ASK, .request = e->kind};
 	struct json *doc;
 
 	e->body_seen = e->body_expected;
@@ -374,21 +374,13 @@ new_exchange(struct http *h, struct lws *wsi)
 	return e;
 }
 
-/* -1: none of the requests that go to the database. */
-static int
-request_of(const char *path)
+/* Does the path name one of the requests that go to the database? */
+static bool
+request_of(const char *path, enum request_kind *kind)
 {
-	static const struct { const char *path; enum request_kind kind; } requests[] = {
-		{"/api/v1/sync/push", REQUEST_PUSH},
-		{"/api/v1/sync/pull", REQUEST_PULL},
-		{"/api/v1/sync/digest", REQUEST_DIGEST},
-		{"/api/v1/sync/resolve_conflict", REQUEST_RESOLVE},
-	};
+	static const char api[] = "/api/v1/sync/";
 
-	for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
-		if (strcmp(path, requests[i].path) == 0)
-			return (int) requests[i].kind;
-	return -1;
+	return strncmp(path, api, sizeof(api) - 1) == 0 && request_named(path + sizeof(api) - 1, kind);
 }
 
 static int
@@ -397,12 +389,12 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
-	int		kind = request_of(path);
+	bool	is_api;
 	struct http_exchange *e;
 
 	free_exchange(h, place);
 	*place = e = new_exchange(h, wsi);
-	e->kind = kind < 0 ? REQUEST_PULL : (enum request_kind) kind;
+	is_api = request_of(path, &e->kind);
 	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
 		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
@@ -410,9 +402,9 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		free_exchange(h, place);
 		return serve_file(h, wsi, path + 6);
 	}
-	else if (is_post && kind >= 0)
+	else if (is_post && is_api)
 		begin_api(h, e);
-	else if (is_options && kind >= 0)
+	else if (is_options && is_api)
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -421,7 +413,7 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_get && strcmp(path, "/readyz") == 0)
 		answer_ready(h, e);
-	else if (kind >= 0)
+	else if (is_api)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else
 		respond_error(e, 404, "not_found", "there is nothing here", NULL);

@@ -8,6 +8,7 @@
 #include "batch.h"
 #include "chance.h"
 #include "memory.h"
+#include "metrics.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
@@ -94,6 +95,24 @@ hub_remove(struct hub *h, struct session *s)
 	free(sub->batch);
 	sub->batch = NULL;
 	h->count--;
+}
+
+void
+hub_gauges(const struct hub *h)
+{
+	static const char *const states[] = {"new", "authenticated", "catching_up", "live", "closing"};
+	size_t	in[5] = {0};
+	size_t	kinds[2] = {0};
+
+	for (const struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		in[s->state]++;
+		kinds[s->kind == SESSION_REALTIME]++;
+	}
+	for (int i = SESSION_AUTHENTICATED; i <= SESSION_LIVE; i++)
+		metric_set_for(METRIC_SESSIONS, states[i], (double) in[i]);
+	metric_set_for(METRIC_CHANNELS, "sync", (double) kinds[0]);
+	metric_set_for(METRIC_CHANNELS, "realtime", (double) kinds[1]);
 }
 
 size_t
@@ -192,7 +211,11 @@ deliver(struct hub *h, struct session *s)
 	if (sub->is_nudged)
 		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
 	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
+	{
+		metric_add(METRIC_BATCHES, 1);
+		metric_add(METRIC_CHANGES, sub->batch_count);
 		session_deliver(s, &h->batches, sub->batch, sub->batch_count, sub->batch_hash);
+	}
 	sub->batch_count = 0;
 	sub->is_nudged = false;
 }

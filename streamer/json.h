@@ -44,6 +44,8 @@ struct json_value json_member_value(struct json_value name);
 bool	json_equals(struct json_value v, const char *text);
 /* Appends a string's unescaped UTF-8; false if v is no string, or has a lone surrogate or \u0000 (nothing is appended then). */
 bool	json_unescape(struct json_value v, struct buffer *out) __attribute__((warn_unused_result));
+/* The same for the text between a string's quotes, whose escapes are known to be well-formed. */
+bool	json_unescape_text(const char *text, size_t len, struct buffer *out) __attribute__((warn_unused_result));
 /* Unescapes into dst (NUL-terminated); false if no string, longer than size - 1 bytes, or as above. */
 bool	json_string(struct json_value v, char *dst, size_t size) __attribute__((warn_unused_result));
 char   *json_strdup(struct json_value v) __attribute__((warn_unused_result));		/* the unescaped string, owned by the caller; NULL as above */

@@ -89,12 +89,16 @@ read_escape(const char *p, const char *end, char out[4], size_t *out_len)
 bool
 json_unescape(struct json_value v, struct buffer *out)
 {
-	size_t	start = out->len;
-	const char *p = v.raw + 1;
-	const char *end = v.raw + v.len - 1;
+	return json_type(v) == JSON_STRING && json_unescape_text(v.raw + 1, v.len - 2, out);
+}
 
-	if (json_type(v) != JSON_STRING)
-		return false;
+bool
+json_unescape_text(const char *text, size_t len, struct buffer *out)
+{
+	size_t	start = out->len;
+	const char *p = text;
+	const char *end = text + len;
+
 	while (p < end)
 	{
 		const char *backslash = memchr(p, '\\', (size_t) (end - p));

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "metrics.h"
 
+#include <ctype.h>
 #include <string.h>
 
 #define LABELLED_MAX 512		/* series with a label, of all metrics together */
@@ -131,6 +132,16 @@ metric_set(enum metric m, double value)
 }
 
 void
+metric_clear(enum metric m)
+{
+	for (struct series *s = &plain[m]; s != NULL; s = s->next)
+	{
+		s->is_used = false;
+		s->value = 0;
+	}
+}
+
+void
 metric_observe(enum metric m, int64_t microseconds)
 {
 	metric_observe_for(m, NULL, microseconds);
@@ -148,6 +159,16 @@ series_number(const struct series *s, enum metric_type type)
 	return (double) sum;
 }
 
+void
+metric_label(const char *text, char label[METRIC_LABEL_MAX])
+{
+	size_t	len = strnlen(text, METRIC_LABEL_MAX - 1);
+
+	for (size_t i = 0; i < len; i++)
+		label[i] = isalnum((unsigned char) text[i]) ? text[i] : '_';
+	label[len] = '\0';
+}
+
 double
 metric_sum(enum metric m)
 {
@@ -156,6 +177,15 @@ metric_sum(enum metric m)
 	for (const struct series *s = &plain[m]; s != NULL; s = s->next)
 		sum += series_number(s, descriptions[m].type);
 	return sum;
+}
+
+bool
+metric_is_set(enum metric m)
+{
+	for (const struct series *s = &plain[m]; s != NULL; s = s->next)
+		if (s->is_used)
+			return true;
+	return false;
 }
 
 double
@@ -170,7 +200,10 @@ metric_value_for(enum metric m, const char *label)
 void
 metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX])
 {
-	memcpy(counts, plain[m].counts, sizeof(plain[m].counts));
+	memset(counts, 0, METRIC_BUCKETS_MAX * sizeof(counts[0]));
+	for (const struct series *s = &plain[m]; s != NULL; s = s->next)
+		for (size_t i = 0; i < METRIC_BUCKETS_MAX; i++)
+			counts[i] += s->counts[i];
 }
 
 /* By straight line within the bucket, as Prometheus does; the last bucket has no end, so its beginning stands for it. */

@@ -54,7 +54,7 @@ enum metric_type
 	X(READY, "sync_stream_ready", GAUGE, NULL, "1 when the stream is complete and all connections are up.") \
 	X(DATABASE_CONNECTS, "sync_database_connects_total", COUNTER, "connection", "Connections made to the database, by use; more than one of a use is a reconnect.") \
 	X(SLOT_LAG_BYTES, "sync_slot_lag_bytes", GAUGE, NULL, "WAL the server has written and the slot has not confirmed.") \
-	X(SLOT_LAG_SECONDS, "sync_slot_lag_seconds", GAUGE, NULL, "Age of the newest position read from the slot that is known to be complete.") \
+	X(SLOT_LAG_SECONDS, "sync_slot_lag_seconds", GAUGE, NULL, "For how long a mark put into the WAL has been on its way to us; 0: none is.") \
 	X(RING_BYTES, "sync_ring_bytes", GAUGE, NULL, "Bytes of the changes kept in memory.") \
 	X(RING_TRANSACTIONS, "sync_ring_transactions", GAUGE, NULL, "Transactions kept in memory.") \
 	X(ROWS_REREAD, "sync_rows_reread_total", COUNTER, NULL, "Rows read again from their table because the stream did not tell all of their values.") \
@@ -78,7 +78,12 @@ enum metric_type
 	X(CLIENT_QUEUE, "sync_client_queue_length", SIZES, NULL, "Changes waiting on a device, as clients report it.") \
 	X(CLIENT_OFFLINE, "sync_client_offline_seconds", TIMES, NULL, "Time a device was offline, as clients report it.") \
 	X(CLIENT_STORAGE, "sync_client_storage_bytes", SIZES, NULL, "Storage used on a device, as clients report it.") \
-	X(UPKEEP_RUNS, "sync_upkeep_runs_total", COUNTER, "outcome", "Runs of a task of upkeep by this streamer, by outcome.") \
+	X(OLDEST_TRANSACTION, "sync_oldest_transaction_seconds", GAUGE, NULL, "Age of the oldest writing transaction: cursors and new slots wait for it.") \
+	X(PREPARED, "sync_prepared_transactions", GAUGE, NULL, "Prepared transactions of the database: a new slot waits for each.") \
+	X(TOMBSTONES, "sync_tombstones", GAUGE, NULL, "Tombstones kept.") \
+	X(LEDGER_BYTES, "sync_ledger_bytes", GAUGE, NULL, "Size of the ledger of verdicts.") \
+	X(UPKEEP_RUNS, "sync_upkeep_runs_total", COUNTER, "task", "Calls of upkeep made by this streamer, by task.") \
+	X(UPKEEP_FAILURES, "sync_upkeep_failures_total", COUNTER, "task", "Those that failed, by task.") \
 	X(UPKEEP_REMOVED, "sync_upkeep_removed_total", COUNTER, "what", "What upkeep removed, by what.") \
 	X(UPKEEP_LEADER, "sync_upkeep_leader", GAUGE, NULL, "1 when this streamer does the upkeep.") \
 	X(UPKEEP_LAST, "sync_upkeep_last_success_timestamp_seconds", GAUGE, NULL, "When this streamer last finished a purge; absent before.") \
@@ -100,16 +105,21 @@ void	metric_add(enum metric m, uint64_t n);		/* a counter */
 void	metric_set(enum metric m, double value);	/* a gauge; a counter that somebody else keeps too */
 void	metric_observe(enum metric m, int64_t microseconds);	/* a histogram; of sizes: the plain number. Less than 0 counts as 0. */
 
+void	metric_clear(enum metric m);				/* as if never set: nobody here knows it any more */
+
 /* The same for one value of the metric's label. What is no code, NULL or too much counts as "other". */
 void	metric_add_for(enum metric m, const char *label, uint64_t n);
 void	metric_set_for(enum metric m, const char *label, double value);
 void	metric_observe_for(enum metric m, const char *label, int64_t microseconds);
 
+void	metric_label(const char *text, char label[METRIC_LABEL_MAX]);		/* a sentence as a label: letters and digits kept, all else _ , cut off */
+
 double	metric_sum(enum metric m);			/* of all labels; of a histogram: how many were observed */
+bool	metric_is_set(enum metric m);		/* some value of it is known */
 double	metric_value_for(enum metric m, const char *label);		/* 0 if there is none */
 double	metric_quantile(const uint64_t *earlier, const uint64_t *later, enum metric_type type, double quantile);	/* see metric_buckets; -1: nothing between them */
 #define METRIC_BUCKETS_MAX 20
-void	metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX]);		/* of a histogram without a label: how many fell into each bucket so far */
+void	metric_buckets(enum metric m, uint64_t counts[METRIC_BUCKETS_MAX]);		/* of a histogram, all labels together: how many fell into each bucket so far */
 
 void	metrics_write(struct buffer *out);	/* Prometheus text format 0.0.4 */
 void	metrics_reset(void);				/* for tests */

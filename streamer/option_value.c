@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "plugin.h"
 #include "text.h"
 
 bool
@@ -63,6 +64,18 @@ option_read_address(struct options *o, const char *value)
 	if (host_len == 0 || memchr(value, ':', host_len) != NULL || memchr(value, '[', host_len) != NULL)
 		return false;
 	return option_set_text(&o->listen_host, value, host_len);
+}
+
+bool
+option_read_plugin(int *plugin, const char *value)
+{
+	for (int i = 0; i < PLUGIN_COUNT; i++)
+		if (strcmp(value, plugin_name((enum plugin) i)) == 0)
+		{
+			*plugin = i;
+			return true;
+		}
+	return false;
 }
 
 bool

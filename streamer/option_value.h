@@ -15,6 +15,7 @@ enum option_unit { UNIT_NONE, UNIT_SECONDS /* may end in s */, UNIT_BYTES /* may
 bool	option_set_text(char **dst, const char *value, size_t len) __attribute__((warn_unused_result));		/* *dst is owned, the old text freed */
 bool	option_add_text(char **dst, const char *value) __attribute__((warn_unused_result));		/* after a comma */
 bool	option_read_address(struct options *o, const char *value) __attribute__((warn_unused_result));	/* HOST:PORT, [IPv6]:PORT or PORT */
+bool	option_read_plugin(int *plugin, const char *value) __attribute__((warn_unused_result));
 bool	option_read_level(int *level, const char *value) __attribute__((warn_unused_result));
 bool	option_read_number(enum option_unit unit, const char *value, int64_t *out) __attribute__((warn_unused_result));	/* not negative */
 bool	option_read_switch(bool *out, const char *value) __attribute__((warn_unused_result));

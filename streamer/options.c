@@ -11,7 +11,7 @@
 
 #include "option_value.h"
 
-enum type { TEXT, LIST, ADDRESS, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
+enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
 
 struct option
 {
@@ -40,6 +40,7 @@ static const struct option table[] = {
 	{"jwt-audience", TEXT, AT(jwt_audience), "", 0, 0, "what tokens must have as, or among, aud; empty: anything"},
 	{"allow-origin", LIST, AT(allow_origin), "", 0, 0, "web origins let in, comma list; * any; empty: same host"},
 	{"default-role", TEXT, AT(default_role), "", 0, 0, "database role of tokens without a role; empty: refuse them"},
+	{"plugin", PLUGIN, AT(plugin), "wal2json", 0, 0, "wal2json or pgoutput: what decodes the WAL"},
 	{"demo", TEXT, AT(demo), "", 0, 0, "directory served at /demo/"},
 	{"log-level", LEVEL, AT(log_level), "info", 0, 0, "error, warning, info or debug"},
 	{"query-connections", COUNT, AT(query_connections), "4", 1, 1000, "connections for clients' requests"},
@@ -53,6 +54,10 @@ static const struct option table[] = {
 	{"auth-timeout", SECONDS, AT(auth_timeout_s), "10", 1, 3600, "seconds until a client must have joined"},
 	{"ping-interval", SECONDS, AT(ping_interval_s), "30", 1, 3600, "seconds between pings"},
 	{"max-messages-per-second", COUNT, AT(max_messages_per_second), "50", 1, 100000, "messages of one client"},
+	{"upkeep-interval", SECONDS, AT(upkeep_interval_s), "3600", 0, 604800, "seconds between purges; 0: this streamer does no upkeep"},
+	{"purge-keep", COUNT, AT(purge_keep_days), "30", 0, 36500, "days that deletions and verdicts are kept: how long a device may stay away"},
+	{"purge-keep-log", COUNT, AT(purge_keep_log_days), "365", 0, 36500, "days that history, activity, the sync log and unused devices are kept"},
+	{"no-pull-log", SWITCH, AT(no_pull_log), NULL, 0, 0, "do not write pulls to the sync log"},
 	{"check", SWITCH, AT(check), NULL, 0, 0, "try the settings and the database, then exit"},
 	{"help", SWITCH, AT(help), NULL, 0, 0, "print this, then exit"},
 	{"version", SWITCH, AT(version), NULL, 0, 0, "print the version, then exit"},
@@ -139,6 +144,8 @@ read_value(struct source *s, const struct option *d, const char *value)
 			return again ? option_add_text(dst, value) : option_set_text(dst, value, strlen(value));
 		case ADDRESS:
 			return option_read_address(s->options, value);
+		case PLUGIN:
+			return option_read_plugin(dst, value);
 		case LEVEL:
 			return option_read_level(dst, value);
 		case SWITCH:

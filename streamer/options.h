@@ -23,6 +23,7 @@ struct options
 	char   *allow_origin;		/* comma list; "" = same host only; "*" = any */
 	char   *default_role;		/* "" = a token must name its role */
 	char   *demo;				/* directory served at /demo/, "" = off */
+	int		plugin;				/* enum plugin */
 	int		log_level;			/* enum log_level */
 	int		query_connections;
 	int		max_clients;
@@ -35,6 +36,10 @@ struct options
 	int		auth_timeout_s;
 	int		ping_interval_s;
 	int		max_messages_per_second;
+	int		upkeep_interval_s;
+	int		purge_keep_days;
+	int		purge_keep_log_days;
+	bool	no_pull_log;
 	bool	check;
 	bool	help;
 	bool	version;

@@ -306,6 +306,17 @@ socket_ready(void *owner)
 		read_results(p);
 }
 
+/* What triggers of the application say may hold anything: it is passed on to whoever wants it, and else dropped, never printed. */
+static void
+notice(void *at, const PGresult *r)
+{
+	struct pg *p = at;
+	const char *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (p->calls.notice != NULL && text != NULL)
+		p->calls.notice(p->owner, text);
+}
+
 /* Settings before dbname may be overridden by the user's conninfo, those after it may not. The last two are for replication only:
  * the list ends earlier for an ordinary connection. */
 static void
@@ -328,6 +339,7 @@ try_connect(void *owner)
 	}
 	p->state = PG_CONNECTING;
 	p->conn = PQconnectStartParams(names, values, 1);
+	PQsetNoticeReceiver(p->conn, notice, p);
 	memory_require(p->conn);
 	loop_timer_set(p->timer, CONNECT_LIMIT_MS);
 	if (PQstatus(p->conn) == CONNECTION_BAD || !watch_socket(p))

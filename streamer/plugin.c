@@ -7,6 +7,14 @@
 
 #define STANDARD_LIST "pgoutput, test_decoding"
 
+const char *
+plugin_name(enum plugin plugin)
+{
+	static const char *const names[PLUGIN_COUNT] = {"wal2json", "pgoutput"};
+
+	return names[plugin];
+}
+
 static bool
 is_version_with_setting(int version)
 {

@@ -1,9 +1,20 @@
-/* plugin.h - whether the server lets a logical decoding plugin be loaded, and how to cure it if not. */
+/* plugin.h - the two decoding plugins; whether the server lets a logical decoding plugin be loaded, and how to cure it if not. */
 /* SPDX-License-Identifier: PostgreSQL */
 #ifndef SYNC_PLUGIN_H
 #define SYNC_PLUGIN_H
 
 #include "buffer.h"
+
+enum plugin
+{
+	PLUGIN_WAL2JSON,
+	PLUGIN_PGOUTPUT,
+};
+
+#define PLUGIN_COUNT 2
+#define PLUGIN_PUBLICATIONS "\"sync\", \"sync_inserts\""	/* what pgoutput reads; the extension keeps them */
+
+const char *plugin_name(enum plugin plugin);
 
 /* From the minor releases of August 2026 on (14.24, 15.19, 16.15, 17.11, 18.6) a plugin must be listed in the setting
  * output_plugin_libraries; older ones do not know the setting, and do not start with it in postgresql.conf. */

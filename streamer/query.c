@@ -4,10 +4,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "json.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "pg.h"
+#include "verdicts.h"
 
 struct waiting
 {
@@ -17,6 +21,7 @@ struct waiting
 	char   *claims;
 	char   *json;
 	size_t	bytes;
+	int64_t asked_us;
 	enum answer_status refusal;		/* once it is on the list of the refused */
 	request_done done;
 	void   *owner;
@@ -40,6 +45,7 @@ struct query_pool
 	struct loop_timer *refuse;
 	int64_t down_since_ms;			/* 0: some connection is up */
 	query_admit admit;
+	query_pulled pulled;			/* NULL: nobody wants to know */
 	void   *owner;
 	int		worker_count;
 	struct worker workers[];
@@ -47,6 +53,17 @@ struct query_pool
 
 /* While the database is away requests wait this long for it, then are answered as unavailable. */
 #define PATIENCE_MS 3000
+
+#define REQUEST_VALUES_MAX 1000000
+
+static int64_t
+now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
 
 static void
 free_waiting(struct waiting *w)
@@ -118,6 +135,49 @@ refuse_later(struct query_pool *p, struct waiting *w, enum answer_status status)
 	loop_timer_set(p->refuse, 0);
 }
 
+static char *
+text_member(const char *json, const char *name)
+{
+	struct json *doc = json_parse(json, strlen(json), REQUEST_VALUES_MAX);
+	char   *text = json_strdup(json_member(json_root(doc), name));
+
+	json_free(doc);
+	return text;
+}
+
+/* A pull that brought nothing is no news. */
+static void
+report_pull(const struct query_pool *p, const struct waiting *w, const struct answer *a, int64_t took_us)
+{
+	size_t	changes = a->status == ANSWER_OK ? verdicts_changes(a->json, a->len) : 0;
+	char   *user;
+	char   *device;
+
+	if (p->pulled == NULL || (changes == 0 && a->status == ANSWER_OK))
+		return;
+	user = text_member(w->claims, "sub");
+	device = text_member(w->json, "device_id");
+	p->pulled(p->owner, user, device, changes, a->status == ANSWER_OK ? a->len : 0, a->status == ANSWER_OK ? "ok" : request_error(a).code, (double) took_us / 1000);
+	free(user);
+	free(device);
+}
+
+static void
+note_answer(const struct query_pool *p, const struct waiting *w, const struct answer *a)
+{
+	static const char *const names[] = {
+		[REQUEST_PULL] = "pull", [REQUEST_CATCH_UP] = "catch_up", [REQUEST_PUSH] = "push", [REQUEST_DIGEST] = "digest", [REQUEST_RESOLVE] = "resolve_conflict",
+		[REQUEST_LOCK] = "lock", [REQUEST_UNLOCK] = "unlock",
+		[REQUEST_STATE] = "state", [REQUEST_TOPIC] = "topic", [REQUEST_VISIBLE] = "visible"};
+	int64_t took_us = now_us() - w->asked_us;
+
+	metric_observe_for(METRIC_REQUEST_TIME, names[w->kind], took_us);
+	if (w->kind == REQUEST_PUSH && a->status == ANSWER_OK)
+		verdicts_count(a->json, a->len);
+	else if (w->kind == REQUEST_PULL || w->kind == REQUEST_CATCH_UP)
+		report_pull(p, w, a, took_us);
+}
+
 static void start_next(struct worker *w);
 
 static void
@@ -134,6 +194,7 @@ job_done(void *owner, PGresult *const *results, int count)
 		return;
 	}
 	a = read_answer(current->kind, results, count);
+	note_answer(w->pool, current, &a);
 	answer(current, &a);
 	start_next(w);
 }
@@ -149,12 +210,14 @@ run(struct worker *w)
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",
+		[REQUEST_LOCK] = "SELECT sync.lock($1::jsonb)::text",
+		[REQUEST_UNLOCK] = "SELECT sync.unlock($1::jsonb)::text",
 		[REQUEST_STATE] = "SELECT sync.session_state($1::jsonb)::text, pg_catalog.pg_current_snapshot()::text",
 		[REQUEST_TOPIC] = "SELECT sync.topic_rights($1::text)::text",
 		[REQUEST_VISIBLE] = "SELECT sync.visible_keys($1::jsonb)::text",
 	};
 	const struct waiting *current = w->current;
-	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE;
+	bool writes = current->kind == REQUEST_PUSH || current->kind == REQUEST_RESOLVE || current->kind == REQUEST_LOCK || current->kind == REQUEST_UNLOCK;
 	const struct pg_statement job[] = {
 		{.sql = writes ? "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE" : "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"},
 		{.sql = "SELECT pg_catalog.set_config('role', $1, true), pg_catalog.set_config('request.jwt.claims', $2, true)",
@@ -190,6 +253,7 @@ connected(void *owner)
 	struct worker *w = owner;
 
 	w->pool->down_since_ms = 0;
+	metric_add_for(METRIC_DATABASE_CONNECTS, "query", 1);
 	start_next(w);
 }
 
@@ -250,6 +314,7 @@ query_submit(struct query_pool *p, const struct request *r, request_done done, v
 	w->claims = memory_string(r->claims);
 	w->json = memory_string(r->json);
 	w->bytes = strlen(r->role) + strlen(r->claims) + strlen(r->json) + sizeof(*w);
+	w->asked_us = now_us();
 	w->done = done;
 	w->owner = owner;
 	w->id = id;
@@ -336,6 +401,24 @@ query_pool_up(const struct query_pool *p)
 	for (int i = 0; i < p->worker_count; i++)
 		up += pg_is_up(p->workers[i].pg);
 	return up;
+}
+
+void
+query_pool_report(struct query_pool *p, query_pulled pulled)
+{
+	p->pulled = pulled;
+}
+
+void
+query_pool_gauges(const struct query_pool *p)
+{
+	int		busy = 0;
+
+	for (int i = 0; i < p->worker_count; i++)
+		busy += p->workers[i].current != NULL;
+	metric_set(METRIC_QUERIES_BUSY, busy);
+	metric_set(METRIC_QUERIES_WAITING, (double) p->count);
+	metric_set(METRIC_QUERY_CONNECTIONS, query_pool_up(p));
 }
 
 void

@@ -1,137 +1,161 @@
-/* record.c - reads one line of wal2json format 2, in one walk over its members. */
+/* record.c - records and their values, whichever decoder they came from; the choice between the two. */
 /* SPDX-License-Identifier: PostgreSQL */
+#include "record.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "change.h"
+#include "json.h"
+#include "reader.h"
 #include "text.h"
 
-#define VALUES_MAX 200000
-
-/* The members of a line as found; all absent at first. */
-struct members
+struct reader
 {
-	struct json_value action, xid, lsn, nextlsn, schema, table, prefix, content;
+	struct wal2json *wal2json;		/* one of the two */
+	struct pgoutput *pgoutput;
 };
 
-static const struct json_value absent = {NULL, -1, "", 0};
-
-static void
-read_members(struct record *r, struct members *m)
+struct reader *
+reader_new(enum plugin plugin)
 {
-	const struct
-	{
-		const char *name;
-		struct json_value *value;
-	}		known[] = {
-		{"action", &m->action}, {"xid", &m->xid}, {"lsn", &m->lsn}, {"nextlsn", &m->nextlsn}, {"schema", &m->schema},
-		{"table", &m->table}, {"columns", &r->columns}, {"identity", &r->identity}, {"prefix", &m->prefix}, {"content", &m->content},
-	};
+	struct reader *r = calloc(1, sizeof(*r));
 
-	for (struct json_value name = json_first(json_root(r->doc)); name.index >= 0; name = json_next(name))
-		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-			if (json_equals(name, known[i].name))
-			{
-				*known[i].value = json_member_value(name);
-				break;
-			}
-}
-
-static bool
-read_lsn(struct json_value v, uint64_t *out)
-{
-	return json_type(v) == JSON_STRING && text_lsn(v.raw + 1, v.len - 2, '/', out);
-}
-
-static bool
-read_action(struct record *r, struct json_value v)
-{
-	static const char letters[] = "BCIUDTM";
-	const char *found;
-	char	letter[2];
-
-	if (!json_string(v, letter, sizeof(letter)) || letter[0] == '\0')
-		return false;
-	found = strchr(letters, letter[0]);
-	if (found == NULL)
-		return false;
-	r->action = (enum record_action) (found - letters);
-	return true;
-}
-
-static bool
-read_xid(struct record *r, struct json_value v)
-{
-	int64_t xid;
-
-	if (r->action == RECORD_MESSAGE && json_type(v) == JSON_NULL)
-		return true;
-	if (!json_int64(v, &xid) || xid < 1 || xid > UINT32_MAX)
-		return false;
-	r->xid = (uint32_t) xid;
-	return true;
-}
-
-static void
-read_message(struct record *r, const struct members *m)
-{
-	if (!json_equals(m->prefix, "sync") || json_type(m->content) != JSON_STRING)
-		return;
-	r->is_ours = text_int64(m->content.raw + 1, m->content.len - 2, &r->nonce);
-	if (!r->is_ours)
-		r->content = json_strdup(m->content);
-}
-
-static bool
-read_record(struct record *r)
-{
-	struct members m = {absent, absent, absent, absent, absent, absent, absent, absent};
-
-	read_members(r, &m);
-	if (!read_action(r, m.action) || !read_xid(r, m.xid) || !read_lsn(m.lsn, &r->lsn))
-		return false;
-	switch (r->action)
-	{
-		case RECORD_BEGIN:
-		case RECORD_COMMIT:
-			return read_lsn(m.nextlsn, &r->end_lsn);
-		case RECORD_MESSAGE:
-			read_message(r, &m);
-			return true;
-		default:
-			return json_string(m.schema, r->schema, sizeof(r->schema)) && json_string(m.table, r->table, sizeof(r->table));
-	}
-}
-
-bool
-record_parse(struct record *r, const char *line, size_t len)
-{
-	memset(r, 0, sizeof(*r));
-	r->columns = absent;
-	r->identity = absent;
-	r->doc = json_parse(line, len, VALUES_MAX);
-	if (r->doc != NULL && read_record(r))
-		return true;
-	record_free(r);
-	return false;
+	if (r == NULL)
+		return NULL;
+	if (plugin == PLUGIN_PGOUTPUT)
+		r->pgoutput = pgoutput_new();
+	else
+		r->wal2json = wal2json_new();
+	if (r->pgoutput != NULL || r->wal2json != NULL)
+		return r;
+	free(r);
+	return NULL;
 }
 
 void
-record_free(struct record *r)
+reader_free(struct reader *r)
 {
-	json_free(r->doc);
-	r->doc = NULL;
-	free(r->content);
-	r->content = NULL;
-	r->columns = absent;
-	r->identity = absent;
+	if (r == NULL)
+		return;
+	wal2json_free(r->wal2json);
+	pgoutput_free(r->pgoutput);
+	free(r);
 }
 
-struct json_value
-record_column(const struct record *r, const char *name)
+void
+reader_reset(struct reader *r)
 {
-	for (struct json_value c = json_first(r->columns); c.index >= 0; c = json_next(c))
-		if (json_equals(json_member(c, "name"), name))
-			return json_member(c, "value");
-	return absent;
+	if (r->pgoutput != NULL)
+		pgoutput_reset(r->pgoutput);
+}
+
+bool
+reader_read(struct reader *r, const char *message, size_t len, uint64_t lsn, record_take take, void *owner)
+{
+	struct delivery d = {lsn, take, owner};
+
+	return r->pgoutput != NULL ? pgoutput_read(r->pgoutput, message, len, &d) : wal2json_read(r->wal2json, message, len, &d);
+}
+
+struct field *
+fields_add(struct fields *f)
+{
+	if (f->count == f->room)
+	{
+		size_t	room = f->room > 0 ? f->room * 2 : 32;
+		struct field *items = realloc(f->items, room * sizeof(*items));
+
+		if (items == NULL)
+			return NULL;
+		f->items = items;
+		f->room = room;
+	}
+	return &f->items[f->count++];
+}
+
+void
+record_set_content(struct record *r, const char *text, size_t len)
+{
+	r->is_ours = text_int64(text, len, &r->nonce);
+	r->content = r->is_ours ? NULL : text;
+}
+
+bool
+field_is(const struct field *f, const char *name, size_t len)
+{
+	return f->name_len == len && memcmp(f->name, name, len) == 0;
+}
+
+struct value
+record_value(const struct field *fields, size_t count, const char *name)
+{
+	size_t	len = strlen(name);
+
+	for (size_t i = 0; i < count; i++)
+		if (field_is(&fields[i], name, len))
+			return fields[i].value;
+	return (struct value) {VALUE_ABSENT, "", 0};
+}
+
+/* No sensible key holds sync_version, so only a whole row does. */
+bool
+record_has_old_row(const struct record *r)
+{
+	return record_value(r->identity, r->identity_count, "sync_version").kind != VALUE_ABSENT;
+}
+
+bool
+value_is_text(struct value v)
+{
+	return v.kind == VALUE_TEXT || v.kind == VALUE_ESCAPED;
+}
+
+bool
+value_is_null(struct value v)
+{
+	return v.kind == VALUE_NULL || v.kind == VALUE_BLANK;
+}
+
+bool
+value_uint64(struct value v, uint64_t *out)
+{
+	return v.kind == VALUE_TEXT && text_uint64(v.text, v.len, out);
+}
+
+bool
+value_int64(struct value v, int64_t *out)
+{
+	return v.kind == VALUE_TEXT && text_int64(v.text, v.len, out);
+}
+
+bool
+value_text(struct value v, struct buffer *scratch, const char **text, size_t *len)
+{
+	*text = v.text;
+	*len = v.len;
+	if (v.kind == VALUE_TEXT || v.kind == VALUE_BOOL)
+		return true;
+	if (v.kind != VALUE_ESCAPED)
+		return false;
+	buffer_reset(scratch);
+	if (!json_unescape_text(v.text, v.len, scratch) || scratch->data == NULL)
+		return false;
+	*text = scratch->data;
+	*len = scratch->len;
+	return true;
+}
+
+char *
+value_strdup(struct value v)
+{
+	struct buffer out;
+	char   *result = NULL;
+
+	buffer_init(&out);
+	if (v.kind == VALUE_TEXT)
+		result = strndup(v.text, v.len);
+	else if (v.kind == VALUE_ESCAPED && json_unescape_text(v.text, v.len, &out))
+		result = buffer_take(&out, NULL);
+	buffer_free(&out);
+	return result;
 }

@@ -1,9 +1,11 @@
-/* render.c - values as wal2json writes them become the JSON, or the plain text, that clients see. */
+/* render.c - values as the decoders write them become the JSON, or the plain text, that clients see. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "render.h"
 
 #include <limits.h>
 #include <string.h>
+
+#include "json.h"
 
 struct slice
 {
@@ -22,27 +24,6 @@ static bool
 equals(struct slice s, const char *text)
 {
 	return s.len == strlen(text) && memcmp(s.text, text, s.len) == 0;
-}
-
-/* The value's text without wal2json's wrapping; scratch is used only when there are escapes. */
-static bool
-text_of(struct json_value v, struct buffer *scratch, struct slice *s)
-{
-	enum json_type type = json_type(v);
-
-	*s = (struct slice) {v.raw, v.len};
-	if (type == JSON_NUMBER || type == JSON_BOOL)
-		return true;
-	if (type != JSON_STRING)
-		return false;
-	*s = (struct slice) {v.raw + 1, v.len - 2};
-	if (memchr(s->text, '\\', s->len) == NULL)
-		return true;
-	buffer_reset(scratch);
-	if (!json_unescape(v, scratch))
-		return false;
-	*s = (struct slice) {scratch->data, scratch->len};
-	return true;
 }
 
 static void
@@ -191,7 +172,7 @@ put_time(struct target t, struct slice s, bool with_zone)
 }
 
 static bool
-put_value(struct target t, char kind, struct slice s, enum json_type type)
+put_value(struct target t, char kind, struct slice s, bool is_bool)
 {
 	switch (kind)
 	{
@@ -200,7 +181,7 @@ put_value(struct target t, char kind, struct slice s, enum json_type type)
 		case 'f':
 			return put_float(t, s);
 		case 's':
-			return type != JSON_BOOL && put_string(t, s);
+			return !is_bool && put_string(t, s);
 		case 'd':
 			return put_numeric(t, s);
 		case 'b':
@@ -218,23 +199,22 @@ put_value(struct target t, char kind, struct slice s, enum json_type type)
 }
 
 bool
-render_json(struct buffer *out, char kind, struct json_value v, struct buffer *scratch)
+render_json(struct buffer *out, char kind, struct value v, struct buffer *scratch)
 {
-	enum json_type type = json_type(v);
 	struct slice s;
 
-	if (type == JSON_NULL)
+	if (value_is_null(v))
 	{
 		buffer_puts(out, "null");
-		return kind != 'f' && kind != 'd' && kind != 'x';
+		return v.kind == VALUE_NULL || (kind != 'f' && kind != 'd');
 	}
-	return text_of(v, scratch, &s) && put_value((struct target) {out, true}, kind, s, type);
+	return value_text(v, scratch, &s.text, &s.len) && put_value((struct target) {out, true}, kind, s, v.kind == VALUE_BOOL);
 }
 
 bool
-render_text(struct buffer *out, char kind, struct json_value v, struct buffer *scratch)
+render_text(struct buffer *out, char kind, struct value v, struct buffer *scratch)
 {
 	struct slice s;
 
-	return text_of(v, scratch, &s) && put_value((struct target) {out, false}, kind, s, json_type(v));
+	return value_text(v, scratch, &s.text, &s.len) && put_value((struct target) {out, false}, kind, s, v.kind == VALUE_BOOL);
 }

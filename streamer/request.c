@@ -5,6 +5,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool
+request_named(const char *name, enum request_kind *kind)
+{
+	static const struct { const char *name; enum request_kind kind; } named[] = {
+		{"push", REQUEST_PUSH}, {"pull", REQUEST_PULL}, {"digest", REQUEST_DIGEST}, {"resolve_conflict", REQUEST_RESOLVE}, {"lock", REQUEST_LOCK}, {"unlock", REQUEST_UNLOCK},
+	};
+
+	for (size_t i = 0; i < sizeof(named) / sizeof(named[0]); i++)
+		if (strcmp(name, named[i].name) == 0)
+		{
+			*kind = named[i].kind;
+			return true;
+		}
+	return false;
+}
+
 /* Errors of sync's own functions: class SY, the digits are the HTTP status, text and hint are written for clients. */
 static const struct
 {

@@ -17,10 +17,15 @@ enum request_kind
 	REQUEST_PUSH,		/* sync.push */
 	REQUEST_DIGEST,		/* sync.digest */
 	REQUEST_RESOLVE,	/* sync.resolve_conflict */
+	REQUEST_LOCK,		/* sync.lock */
+	REQUEST_UNLOCK,		/* sync.unlock */
 	REQUEST_STATE,		/* sync.session_state alone, with its snapshot */
 	REQUEST_TOPIC,		/* sync.topic_rights */
 	REQUEST_VISIBLE,	/* sync.visible_keys; role "none": as the pool's own user, who takes on each role it names */
 };
+
+/* What clients may ask by name, on a channel as over HTTP. false: there is nothing of that name. */
+bool	request_named(const char *name, enum request_kind *kind);
 
 /* Borrowed texts: the pool copies what it keeps. */
 struct request

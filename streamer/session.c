@@ -11,6 +11,7 @@
 #include "chance.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "page.h"
 #include "realtime.h"
 
@@ -418,7 +419,10 @@ static void
 put_resync(struct session *s, const char *reason, int64_t delay_ms)
 {
 	struct buffer payload;
+	char	cause[METRIC_LABEL_MAX];
 
+	metric_label(reason, cause);
+	metric_add_for(METRIC_RESYNCS, cause, 1);
 	buffer_init(&payload);
 	buffer_puts(&payload, "{\"reason\":");
 	buffer_json_string(&payload, reason, strlen(reason));

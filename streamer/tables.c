@@ -139,6 +139,20 @@ find_column(const struct sync_table *t, const char *name)
 }
 
 static bool
+read_type(struct sync_column *column, struct json_value v)
+{
+	int64_t hash = 0;
+
+	column->name_len = strlen(column->name);
+	if (json_type(json_member(v, "hash")) != JSON_ABSENT && !read_int(v, "hash", 0, UINT32_MAX, &hash))
+		return false;
+	column->name_hash = (uint32_t) hash;
+	column->follows = json_bool(json_member(v, "follows"), false);
+	column->type = json_type(json_member(v, "type")) == JSON_ABSENT ? strdup("") : json_strdup(json_member(v, "type"));
+	return column->type != NULL;
+}
+
+static bool
 read_columns(struct sync_table *t, struct json_value list)
 {
 	int		count = json_size(list);
@@ -155,9 +169,10 @@ read_columns(struct sync_table *t, struct json_value list)
 
 		if (!json_string(json_member(c, "kind"), kind, sizeof(kind)) || kind[0] == '\0' || strchr("nfsdbjytzx", kind[0]) == NULL)
 			return false;
-		if (!read_text(c, "name", &column->name) || find_column(t, column->name) >= 0)
+		if (!read_text(c, "name", &column->name) || find_column(t, column->name) >= 0 || !read_type(column, c))
 		{
 			free(column->name);
+			free(column->type);
 			return false;
 		}
 		column->kind = kind[0];
@@ -336,7 +351,10 @@ static void
 free_table(struct sync_table *t)
 {
 	for (int i = 0; i < t->column_count; i++)
+	{
 		free(t->columns[i].name);
+		free(t->columns[i].type);
+	}
 	free(t->columns);
 	free(t->key);
 	free(t->schema);

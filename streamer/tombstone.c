@@ -3,12 +3,10 @@
 #include "change_parts.h"
 #include "render.h"
 
-static const struct json_value absent = {NULL, -1, "", 0};
-
 /* The columns of the tombstone table that matter here. */
 struct grave
 {
-	struct json_value table_id, entity_id, scope_value, reason, old_values;
+	struct value table_id, entity_id, scope_value, reason, old_values;
 	struct stamp stamp;
 };
 
@@ -18,25 +16,15 @@ read_grave(struct grave *g, const struct record *r)
 	const struct
 	{
 		const char *name;
-		struct json_value *value;
+		struct value *value;
 	}		known[] = {
 		{"table_id", &g->table_id}, {"entity_id", &g->entity_id}, {"scope_value", &g->scope_value}, {"reason", &g->reason},
 		{"old_values", &g->old_values},
 		{"version", &g->stamp.version}, {"sync_xid", &g->stamp.xid}, {"at", &g->stamp.at}, {"changed_by", &g->stamp.by},
 	};
 
-	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		*known[i].value = absent;
-	for (struct json_value c = json_first(r->columns); c.index >= 0; c = json_next(c))
-	{
-		struct json_value name;
-		struct json_value value;
-
-		change_read_column(c, &name, &value);
-		for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-			if (json_equals(name, known[i].name))
-				*known[i].value = value;
-	}
+	for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+		*known[k].value = record_value(r->columns, r->column_count, known[k].name);
 }
 
 static bool
@@ -67,13 +55,13 @@ change_from_tombstone(struct change *c, const struct record *r, const struct syn
 
 	*c = (struct change) {.kind = CHANGE_TOMBSTONE};
 	read_grave(&g, r);
-	if (!json_int64(g.table_id, &id) || id < INT32_MIN || id > INT32_MAX)
+	if (!value_int64(g.table_id, &id) || id < INT32_MIN || id > INT32_MAX)
 		return false;
 	c->table = tables_by_id(tables, (int32_t) id);
-	if (c->table == NULL || !change_has_stamp(&g.stamp, &c->xid) || json_type(g.reason) != JSON_STRING)
+	if (c->table == NULL || !change_has_stamp(&g.stamp, &c->xid) || !value_is_text(g.reason))
 		return false;
-	c->entity_id = json_strdup(g.entity_id);
-	c->old_values = json_strdup(g.old_values);
+	c->entity_id = value_strdup(g.entity_id);
+	c->old_values = value_strdup(g.old_values);
 	if (c->entity_id != NULL && change_set_scope(c, g.scope_value) && render_grave(c, &g))
 		return true;
 	change_free(c);

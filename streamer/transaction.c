@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "map.h"
 #include "memory.h"
 
@@ -81,6 +82,8 @@ transaction_release(struct transaction *t)
 		free(t->changes[i].json);
 		free(t->changes[i].entity_id);
 		free(t->changes[i].old_values);
+		free(t->changes[i].changed);
+		free(t->changes[i].old);
 	}
 	free(t->changes);
 	for (size_t i = 0; i < t->message_count; i++)
@@ -136,16 +139,48 @@ replaces(const struct change *later, const struct change *earlier)
 	return true;
 }
 
+static size_t
+length(const char *text)
+{
+	return text != NULL ? strlen(text) : 0;
+}
+
+static size_t
+bytes_of(const struct change *c)
+{
+	return c->json_len + length(c->old) + sizeof(struct drafted);
+}
+
+/* What the row was before the transaction, and all that changed since. A row that is new in it was nothing before. */
+static void
+join_history(struct change *later, struct change *earlier)
+{
+	if (earlier->kind == CHANGE_TOMBSTONE)
+		return;
+	free(later->old);
+	later->old = earlier->old;
+	earlier->old = NULL;
+	if (earlier->changed == NULL)
+	{
+		free(later->changed);
+		later->changed = NULL;
+	}
+	if (later->changed == NULL)
+		return;
+	for (size_t i = 0; i < COLUMN_SET_BYTES(later->table->column_count); i++)
+		later->changed[i] |= earlier->changed[i];
+}
+
 static void
 drop(struct transaction *t, struct drafted *item)
 {
-	t->bytes -= item->change.json_len + sizeof(*item);
+	t->bytes -= bytes_of(&item->change);
 	change_free(&item->change);
 	item->is_dropped = true;
 }
 
 static void
-drop_replaced(struct transaction *t, size_t last, const struct change *c)
+drop_replaced(struct transaction *t, size_t last, struct change *c)
 {
 	struct draft *d = t->draft;
 	size_t *link = &last;
@@ -156,6 +191,9 @@ drop_replaced(struct transaction *t, size_t last, const struct change *c)
 
 		if (!item->is_dropped && replaces(c, &item->change))
 		{
+			t->bytes -= bytes_of(c);
+			join_history(c, &item->change);
+			t->bytes += bytes_of(c);
 			drop(t, item);
 			*link = item->earlier;
 		}
@@ -165,28 +203,58 @@ drop_replaced(struct transaction *t, size_t last, const struct change *c)
 	d->items[d->count - 1].earlier = last;
 }
 
+/* What a row is found by in the draft; owned by the caller. */
+static char *
+make_key(int32_t table_id, const char *entity_id, size_t *len)
+{
+	size_t	id_len = strlen(entity_id);
+	char   *key = memory_new(sizeof(table_id) + id_len + 1);
+
+	memcpy(key, &table_id, sizeof(table_id));
+	memcpy(key + sizeof(table_id), entity_id, id_len);
+	*len = sizeof(table_id) + id_len;
+	return key;
+}
+
 void
 transaction_add(struct transaction *t, struct change *c)
 {
 	struct draft *d = t->draft;
-	size_t	key_len = sizeof(c->table->id) + strlen(c->entity_id);
-	char   *key = memory_new(key_len + 1);
+	size_t	key_len;
+	char   *key = make_key(c->table->id, c->entity_id, &key_len);
 	size_t	last;
 
-	memcpy(key, &c->table->id, sizeof(c->table->id));
-	memcpy(key + sizeof(c->table->id), c->entity_id, key_len - sizeof(c->table->id));
 	if (d->count == d->room)
 	{
 		d->room = d->room > 0 ? d->room * 2 : 4;
 		d->items = memory_grow(d->items, d->room, sizeof(*d->items));
 	}
 	d->items[d->count++] = (struct drafted){.change = *c};
-	t->bytes += c->json_len + sizeof(struct drafted);
+	t->bytes += bytes_of(c);
 	last = (size_t) (uintptr_t) map_get(&d->last, key, key_len);
 	if (last != 0)
-		drop_replaced(t, last, c);
+		drop_replaced(t, last, &d->items[d->count - 1].change);
 	map_put(&d->last, key, key_len, (void *) (uintptr_t) d->count);
 	free(key);
+}
+
+void
+transaction_set_old(struct transaction *t, int32_t table_id, const char *entity_id, char *old)
+{
+	struct draft *d = t->draft;
+	size_t	key_len;
+	char   *key = make_key(table_id, entity_id, &key_len);
+	size_t	last = (size_t) (uintptr_t) map_get(&d->last, key, key_len);
+	struct drafted *item = last != 0 ? &d->items[last - 1] : NULL;
+
+	free(key);
+	if (item == NULL || item->is_dropped || item->change.kind != CHANGE_TOMBSTONE || item->change.old != NULL)
+	{
+		free(old);
+		return;
+	}
+	item->change.old = old;
+	t->bytes += strlen(old);
 }
 
 struct change *
@@ -246,7 +314,11 @@ seal_change(struct transaction *t, struct change *c)
 	c->entity_id = NULL;
 	s->old_values = c->old_values;
 	c->old_values = NULL;
-	t->bytes += s->json_len + s->route_len + strlen(s->entity_id) + (s->old_values != NULL ? strlen(s->old_values) : 0) + sizeof(*s) + SMALL_PIECES;
+	s->changed = c->changed;
+	c->changed = NULL;
+	s->old = c->old;
+	c->old = NULL;
+	t->bytes += s->json_len + s->route_len + strlen(s->entity_id) + length(s->old_values) + length(s->old) + sizeof(*s) + SMALL_PIECES;
 }
 
 /* A row with a NULL scope concerns nobody; a mark only says that the row is dead. */

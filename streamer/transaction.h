@@ -25,6 +25,9 @@ struct stream_change
 	enum change_kind kind;	/* CHANGE_ROW or CHANGE_TOMBSTONE */
 	char   *entity_id;		/* owned */
 	char   *old_values;		/* owned; what a tombstone keeps for judging policies, JSON; else NULL */
+	uint8_t *changed;		/* owned; which of its table's columns the transaction changed (column_set_has of clock.h), as they stood in the list of
+							 * tables when it was decoded; NULL: all (it is new), or it is not known */
+	char   *old;			/* owned; JSON object of the row before the transaction, only with REPLICA IDENTITY FULL; else NULL */
 };
 
 /* Why sessions cannot go on past a transaction, but must pull in a snapshot that sees it. */
@@ -59,6 +62,8 @@ void	transaction_release(struct transaction *t);
 
 /* Takes c's strings over. Earlier changes of the same row that c makes pointless are dropped. */
 void	transaction_add(struct transaction *t, struct change *c);
+/* A deleted row's values, for its tombstone, which stands before the deletion; takes old over. */
+void	transaction_set_old(struct transaction *t, int32_t table_id, const char *entity_id, char *old);
 void	transaction_raise(struct transaction *t, enum barrier barrier);		/* the strongest stays */
 size_t	transaction_size(const struct transaction *t);		/* changes added so far, the dropped ones too */
 void	transaction_lose(struct transaction *t);		/* drops all changes: BARRIER_LOST */

@@ -1,4 +1,4 @@
-/* wal.c - the replication connection: a temporary slot with wal2json, its lines one by one, status reports, reconnects. */
+/* wal.c - the replication connection: a temporary slot, what its decoding plugin sends message by message, status reports, reconnects. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "wal.h"
 
@@ -12,6 +12,7 @@
 #include "chance.h"
 #include "log.h"
 #include "memory.h"
+#include "metrics.h"
 #include "pg.h"
 
 #define LINES_PER_TURN 2000			/* so that clients are served between them */
@@ -39,6 +40,7 @@ struct wal
 	struct pg *pg;
 	struct wal_calls calls;
 	void   *owner;
+	enum plugin plugin;
 	enum wal_state state;
 	struct loop_timer *timer;
 	struct loop_timer *more;		/* lines wait in libpq's buffer, or a restart was asked for */
@@ -67,6 +69,7 @@ connected(void *owner)
 	struct wal *w = owner;
 
 	w->heard_ms = loop_now_ms();
+	metric_add_for(METRIC_DATABASE_CONNECTS, "replication", 1);
 	send_simple(w, WAL_IDENTIFYING, "IDENTIFY_SYSTEM");
 }
 
@@ -108,22 +111,25 @@ create_slot(struct wal *w, PGresult *r)
 		return;
 	}
 	snprintf(w->slot, sizeof(w->slot), "sync_%016" PRIx64, chance_bits());
-	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL wal2json NOEXPORT_SNAPSHOT", w->slot);
+	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", w->slot, plugin_name(w->plugin));
 	loop_timer_set(w->timer, SLOT_WARNING_MS);
 	send_simple(w, WAL_CREATING, command);
 }
 
+/* As lean as can be: where a message stands is in its header, and when it was committed in its row. */
 void
 wal_start(struct wal *w)
 {
+	static const char *const options[PLUGIN_COUNT] = {
+		"\"format-version\" '2', \"include-xids\" '1', \"include-lsn\" '0', \"include-timestamp\" '0', \"include-types\" '0', "
+		"\"include-typmod\" '0', \"include-pk\" '0', \"include-transaction\" '1', \"add-msg-prefixes\" 'sync'",
+		"\"proto_version\" '1', \"messages\" 'true', \"publication_names\" '" PLUGIN_PUBLICATIONS "'",
+	};
 	char	command[512];
 
 	if (w->state != WAL_CREATED)
 		return;
-	snprintf(command, sizeof(command),
-			 "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (\"format-version\" '2', \"include-xids\" '1', \"include-lsn\" '1', \"include-timestamp\" '1', "
-			 "\"include-types\" '0', \"include-typmod\" '0', \"include-pk\" '0', \"include-transaction\" '1', \"add-msg-prefixes\" 'sync')",
-			 w->slot);
+	snprintf(command, sizeof(command), "START_REPLICATION SLOT \"%s\" LOGICAL 0/0 (%s)", w->slot, options[w->plugin]);
 	send_simple(w, WAL_STARTING, command);
 }
 
@@ -190,7 +196,9 @@ take_message(struct wal *w, const char *message, size_t len)
 	{
 		if (get64(message + 1) > w->received)
 			w->received = get64(message + 1);
-		w->calls.line(w->owner, message + DATA_HEADER, len - DATA_HEADER);
+		metric_add(METRIC_WAL_RECORDS, 1);
+		metric_add(METRIC_WAL_BYTES, len - DATA_HEADER);
+		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1));
 	}
 	else if (len >= KEEPALIVE_SIZE && message[0] == 'k')
 	{
@@ -273,7 +281,7 @@ take_result(struct wal *w, PGresult *r)
 	{
 		w->state = WAL_STREAMING;
 		w->received = 0;
-		log_event(LOG_LEVEL_INFO, "streaming", "slot=%s", w->slot);
+		log_event(LOG_LEVEL_INFO, "streaming", "slot=%s plugin=%s", w->slot, plugin_name(w->plugin));
 		loop_timer_set(w->timer, STATUS_MS);
 	}
 	else
@@ -321,13 +329,14 @@ go_on(void *owner)
 }
 
 struct wal *
-wal_new(struct loop *l, const char *conninfo, const struct wal_calls *calls, void *owner)
+wal_new(struct loop *l, const char *conninfo, enum plugin plugin, const struct wal_calls *calls, void *owner)
 {
 	static const struct pg_calls pg_calls = {.up = connected, .down = disconnected, .input = input};
 	struct wal *w = memory_new(sizeof(*w));
 
 	w->calls = *calls;
 	w->owner = owner;
+	w->plugin = plugin;
 	w->timer = loop_timer_new(l, timer_fired, w);
 	w->more = loop_timer_new(l, go_on, w);
 	w->pg = pg_new(l, conninfo, true, "replication", &pg_calls, w);
@@ -365,6 +374,12 @@ wal_restart(struct wal *w, const char *reason)
 		return;
 	w->restart_reason = memory_string(reason);
 	loop_timer_set(w->more, 0);
+}
+
+uint64_t
+wal_received(const struct wal *w)
+{
+	return w->state == WAL_STREAMING ? w->received : 0;
 }
 
 const char *

@@ -1,4 +1,4 @@
-/* wal.h - the replication connection: a temporary slot with wal2json, its lines one by one, status reports, reconnects. */
+/* wal.h - the replication connection: a temporary slot, what its decoding plugin sends message by message, status reports, reconnects. */
 /* SPDX-License-Identifier: PostgreSQL */
 #ifndef SYNC_WAL_H
 #define SYNC_WAL_H
@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "loop.h"
+#include "plugin.h"
 
 struct wal;
 
@@ -16,15 +17,16 @@ struct wal_calls
 	const char *(*identified)(void *owner, const char *system_id, uint32_t timeline);	/* NULL, or why this server will not do */
 	void	(*slot_created)(void *owner);		/* answered by wal_start, once its reader is ready */
 	void	(*slot_waits)(void *owner, int pid);	/* the slot is blocked by older writers; pid is our server process */
-	void	(*line)(void *owner, const char *line, size_t len);		/* one wal2json line; wal_restart and wal_pause may be called */
+	void	(*data)(void *owner, const char *message, size_t len, uint64_t lsn);		/* one of the plugin's; wal_restart and wal_pause may be called */
 	void	(*lost)(void *owner);				/* the slot is gone: whatever comes next is from a new one */
 };
 
-struct wal *wal_new(struct loop *l, const char *conninfo, const struct wal_calls *calls, void *owner);
+struct wal *wal_new(struct loop *l, const char *conninfo, enum plugin plugin, const struct wal_calls *calls, void *owner);
 void	wal_free(struct wal *w);
 void	wal_start(struct wal *w);				/* after slot_created; else does nothing */
-void	wal_pause(struct wal *w, bool is_paused);	/* no lines while paused, status reports go on */
+void	wal_pause(struct wal *w, bool is_paused);	/* no messages while paused, status reports go on */
 void	wal_restart(struct wal *w, const char *reason);	/* gives the slot up, soon: never from within this call */
-const char *wal_missing(const struct wal *w);	/* NULL: lines are flowing; else what is waited for */
+uint64_t wal_received(const struct wal *w);		/* everything before this was read; 0: there is no stream */
+const char *wal_missing(const struct wal *w);	/* NULL: the stream is flowing; else what is waited for */
 
 #endif

@@ -26,13 +26,14 @@ enum work_kind
 {
 	WORK_CATCH_UP,		/* a session's own pull; its text is made when its turn comes */
 	WORK_PUSH,
-	WORK_PULL,
+	WORK_ASK,			/* one call, named by `request` */
 };
 
 struct work
 {
 	struct work *next;
 	enum work_kind kind;
+	enum request_kind request;	/* of WORK_ASK */
 	uint64_t session;
 	struct message_refs refs;	/* not of WORK_CATCH_UP, like the next three */
 	char   *json;			/* owned */

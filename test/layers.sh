@@ -44,18 +44,20 @@ present() {                     # the files of the modules named
 # loop.c is the one event loop, which the library owns; its header shows nothing of it
 only 'libwebsockets\.h' server.c http.c loop.c writer.c
 # pg.h is the adapter's header: it shows libpq, so it is under the same rule
-only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c pg.c pg.h check.c
-only 'pg\.h' wal.c query.c upkeep.c pg.c
+only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.c
+only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
 only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
 only 'openssl/.*\.h' pem.c
 
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files presence topics relay rights posted)
 mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles)
+mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock)
+mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats)
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page realtime connection channel asking work checkpoints decoder)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
-never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
-never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}
+never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|maintain|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
+never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|maintain|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}
 mapfile -t theirs < <(for f in streamer/*.h; do basename "$f"; done)
 for header in ${theirs[@]+"${theirs[@]}"}; do
   [ -e "extension/$header" ] || never "the extension includes nothing of the streamer" "\"(\.\./streamer/)?${header//./\\.}\"" extension/*.c extension/*.h

@@ -18,7 +18,7 @@ step() {                        # $1 title, $2 pattern, $3… command
   say "$title"
   "$@" 2>&1 | tee "$CLUSTER/step.log"
   status=${PIPESTATUS[0]}
-  closing=$(grep -E "$pattern" "$CLUSTER/step.log" | tail -n 8)
+  closing=$(grep -E "$pattern" "$CLUSTER/step.log" | tail -n 30)
   if [ "$status" != 0 ]; then
     failed+=("$title")
     closing="${closing:+$closing$'\n'}FAILED with exit code $status"
@@ -57,5 +57,5 @@ step "docs: what users can meet is explained" '^docs:' test/docs.sh
 step "isolation: what two sessions do to each other" 'tests? (passed|failed)' test/regress.sh isolation
 step "pgtap: catalogue, privileges, functions" '^(All tests|Files=|Result:|Failed )' test/regress.sh pgtap
 step "unit: the streamer's pure modules" '^[0-9]+ passed, [0-9]+ failed' make -s -C streamer unit
-step "e2e: real processes and the npm phoenix client" '^(ℹ|#) (tests|pass|fail|cancelled|skipped|duration_ms)' test/node.sh e2e.js
+step "e2e: real processes and the npm phoenix client" '^((ℹ|#) (tests|pass|fail|cancelled|skipped|duration_ms)|e2e: )' test/node.sh e2e.js
 summary

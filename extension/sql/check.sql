@@ -172,8 +172,16 @@ UNION ALL
 SELECT 'error', t.name, 'has no primary key any more', format('ALTER TABLE %s ADD PRIMARY KEY (…);', t.name)
 FROM t WHERE NOT EXISTS (SELECT FROM pg_index WHERE indrelid = t.relation AND indisprimary)
 UNION ALL
-SELECT 'error', t.name, 'has a replica identity without a key', format('ALTER TABLE %s REPLICA IDENTITY DEFAULT;', t.name)
-FROM t WHERE t.relreplident = 'n' OR (t.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = t.relation AND indisreplident))
+SELECT 'error', t.name, 'has a replica identity without a key',
+       format('ALTER TABLE %s REPLICA IDENTITY %s;', t.name, CASE t.relreplident WHEN 'd' THEN 'FULL' ELSE 'DEFAULT' END)
+FROM t WHERE NOT sync.has_identity(t.relation) AND EXISTS (SELECT FROM pg_index WHERE indrelid = t.relation AND indisprimary)
+UNION ALL
+SELECT p.severity, p.object, p.finding, 'SELECT sync.publish();' FROM sync.publication_problems() p
+UNION ALL
+SELECT 'error', 'sync.tombstone', format('is in publication %I: purge cannot delete from it', p.pubname), 'ALTER TABLE sync.tombstone REPLICA IDENTITY FULL;'
+FROM pg_publication p JOIN pg_class c ON c.oid = 'sync.tombstone'::regclass
+WHERE c.relreplident <> 'f' AND (p.pubupdate OR p.pubdelete) AND EXISTS (
+    SELECT FROM pg_publication_tables m WHERE m.pubname = p.pubname AND m.schemaname = 'sync' AND m.tablename = 'tombstone')
 UNION ALL
 SELECT 'error', format('event trigger %I', e.evtname), 'is disabled: changes of columns, policies and privileges are not noticed', format('ALTER EVENT TRIGGER %I ENABLE ALWAYS;', e.evtname)
 FROM pg_event_trigger e JOIN pg_proc p ON p.oid = e.evtfoid WHERE p.pronamespace = 'sync'::regnamespace AND e.evtenabled <> 'A'
@@ -240,7 +248,7 @@ SELECT 'notice', t.name, format('is in publication %I: subscribers must have the
 FROM t JOIN pg_publication p ON p.puballtables OR EXISTS (
     SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = t.relation AND (r.prattrs IS NULL OR EXISTS (
         SELECT FROM pg_attribute a WHERE a.attrelid = t.relation AND a.attname = 'sync_xid' AND a.attnum = ANY (r.prattrs))))
-WHERE p.pubname NOT LIKE 'sync\_%'
+WHERE p.pubname NOT IN ('sync', 'sync_inserts')
 UNION ALL
 SELECT 'notice', t.name, format('key %I counts up: whoever may create rows learns from a taken key that it exists', a.attname),
        '-- use random keys made by the client: id uuid DEFAULT gen_random_uuid()'

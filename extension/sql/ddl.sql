@@ -148,6 +148,7 @@ BEGIN
         IF sync.table_problem(t) IS NULL THEN
             PERFORM sync.remember_shape(t.id);
         END IF;
+        PERFORM sync.unpublish();
         RETURN;
     END IF;
     -- What is done here is DDL too, and must not be taken for the application's.
@@ -168,6 +169,11 @@ BEGIN
         epoch = CASE WHEN (shape <> t.fingerprint AND NOT is_quiet) OR problem IS DISTINCT FROM t.broken THEN pg_current_xact_id() ELSE s.epoch END
     WHERE s.id = t.id;
     PERFORM sync.changed_table(t.id);
+    PERFORM sync.unpublish();
+    -- Not at every refresh: a dump that is being restored adds its tables itself.
+    IF problem IS NULL AND t.broken IS NOT NULL THEN
+        PERFORM sync.publish();
+    END IF;
 END
 $$;
 COMMENT ON FUNCTION sync.refresh_table(integer, boolean) IS
@@ -229,7 +235,12 @@ BEGIN
           UNION
           SELECT p.relation FROM sync.synced_table p JOIN pg_class c ON c.oid = p.relation AND c.relkind = 'p'
           WHERE EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.object_type = 'table')
-            AND p.fingerprint <> sync.fingerprint(p.relation)) touched
+            AND p.fingerprint <> sync.fingerprint(p.relation)
+          UNION
+          -- one whose replica identity was that index
+          SELECT p.relation FROM sync.synced_table p
+          WHERE p.broken IS NULL AND EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o WHERE o.object_type = 'index')
+            AND NOT EXISTS (SELECT FROM sync.published() w WHERE w.relation = p.relation)) touched
     JOIN sync.synced_table t ON t.relation = touched.relid;
 END
 $$;
@@ -242,3 +253,6 @@ CREATE EVENT TRIGGER sync_ddl_ended ON ddl_command_end
 ALTER EVENT TRIGGER sync_ddl_ended ENABLE ALWAYS;
 CREATE EVENT TRIGGER sync_ddl_dropped ON sql_drop EXECUTE FUNCTION sync.ddl_dropped();
 ALTER EVENT TRIGGER sync_ddl_dropped ENABLE ALWAYS;
+
+-- From here on enable, disable and DDL keep them.
+SELECT sync.publish();

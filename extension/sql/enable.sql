@@ -27,8 +27,9 @@ BEGIN
         reason := 'takes part in inheritance'; cure := 'Inheritance parents and children cannot be synced.';
     ELSIF NOT EXISTS (SELECT FROM pg_index WHERE indrelid = relation AND indisprimary) THEN
         reason := 'has no primary key'; cure := 'ALTER TABLE … ADD PRIMARY KEY first, as clients name rows by it.';
-    ELSIF c.relreplident = 'n' OR (c.relreplident = 'i' AND NOT EXISTS (
-            SELECT FROM pg_index WHERE indrelid = relation AND indisreplident)) THEN
+    ELSIF c.relreplident = 'd' AND NOT sync.has_identity(relation) THEN
+        reason := 'has a deferrable primary key, by which updates cannot be decoded'; cure := 'ALTER TABLE … REPLICA IDENTITY FULL first.';
+    ELSIF NOT sync.has_identity(relation) THEN
         reason := 'has a replica identity without a key'; cure := 'ALTER TABLE … REPLICA IDENTITY DEFAULT first.';
     ELSIF EXISTS (SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = relation AND a.attnum = ANY (i.indkey)
                   WHERE i.indrelid = relation AND i.indisprimary AND a.attgenerated <> '') THEN
@@ -40,7 +41,7 @@ BEGIN
                'Detach it, or make it like the others.'
         INTO reason, cure
         FROM pg_partition_tree(relation) l JOIN pg_class p ON p.oid = l.relid
-        WHERE p.oid <> relation AND (p.relkind = 'f' OR p.relpersistence <> 'p' OR p.relreplident = 'n') LIMIT 1;
+        WHERE p.oid <> relation AND (p.relkind = 'f' OR p.relpersistence <> 'p' OR NOT sync.has_identity(p.oid)) LIMIT 1;
     END IF;
     RETURN reason || ': ' || cure;
 END
@@ -515,6 +516,7 @@ BEGIN
     PERFORM sync.make_triggers(t);
     PERFORM sync.grant_columns(t);
     PERFORM sync.remember_shape(t.id);
+    PERFORM sync.publish();
     RAISE NOTICE '%', sync.enabled_notice(t, filled)
         USING DETAIL = format('The table was locked (ACCESS EXCLUSIVE) for %s ms.', round(extract(epoch FROM clock_timestamp() - locked) * 1000));
 END
@@ -580,6 +582,7 @@ BEGIN
     DELETE FROM sync.tombstone WHERE table_id = t.id;
     PERFORM sync.drop_traces(t.id);
     DELETE FROM sync.synced_table WHERE id = t.id;
+    PERFORM sync.unpublish();
 END
 $$;
 COMMENT ON FUNCTION sync.disable(regclass, boolean) IS

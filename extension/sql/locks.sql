@@ -19,10 +19,11 @@ SELECT sync.enable_builtin('sync.lock', 13, 1);
 CREATE TABLE sync.lock_owner (
     lock_id uuid PRIMARY KEY REFERENCES sync.lock ON DELETE CASCADE,
     user_id text NOT NULL,
-    device_id text NOT NULL
+    device_id text NOT NULL,
+    asked_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX lock_owner_device ON sync.lock_owner (user_id, device_id);
-COMMENT ON TABLE sync.lock_owner IS 'Who really holds a lock, and by which device; not synced.';
+COMMENT ON TABLE sync.lock_owner IS 'Who really holds a lock, by which device, and when it last asked for it; not synced.';
 
 CREATE FUNCTION sync.blocking_locks(table_id integer, entity_ids text[], user_id text, device_id text)
     RETURNS TABLE (entity_id text, field text, holder text, expires_at timestamptz)
@@ -88,7 +89,9 @@ BEGIN
     END IF;
     UPDATE sync.lock l SET expires_at = greatest(l.expires_at, until)
     WHERE l.table_id = t.id AND l.entity_id = id AND coalesce(l.field, '') = coalesce(part, '') RETURNING l.lock_id INTO held;
-    IF NOT FOUND THEN
+    IF FOUND THEN
+        UPDATE sync.lock_owner o SET asked_at = clock_timestamp() WHERE o.lock_id = held;
+    ELSE
         IF (SELECT count(*) FROM sync.lock_owner o WHERE o.user_id = who) >= 1000 THEN
             RAISE EXCEPTION 'you hold 1000 locks already' USING ERRCODE = 'SY429', HINT = 'Release some, or wait until they expire.';
         END IF;
@@ -154,15 +157,17 @@ $$;
 COMMENT ON FUNCTION sync.release_locks(integer, text, text[], text, text) IS
 'For push, after a save: releases the device''s locks on the row and on the fields written (NULL: on all, as after a deletion); how many.';
 
-CREATE FUNCTION sync.release_device_locks(user_id text, device_id text) RETURNS integer
+CREATE FUNCTION sync.release_device_locks(user_id text, device_id text, unasked_since timestamptz DEFAULT 'infinity') RETURNS integer
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
 $$
 WITH gone AS (
     DELETE FROM sync.lock l USING sync.lock_owner o
-    WHERE o.lock_id = l.lock_id AND (o.user_id, o.device_id) = (release_device_locks.user_id, release_device_locks.device_id) RETURNING 1)
+    WHERE o.lock_id = l.lock_id AND (o.user_id, o.device_id) = (release_device_locks.user_id, release_device_locks.device_id)
+      AND o.asked_at <= release_device_locks.unasked_since RETURNING 1)
 SELECT count(*)::integer FROM gone
 $$;
-COMMENT ON FUNCTION sync.release_device_locks(text, text) IS 'For the streamer, as sync_upkeep, when a device disconnects: releases all its locks; how many.';
+COMMENT ON FUNCTION sync.release_device_locks(text, text, timestamptz) IS
+'For the streamer, as sync_upkeep, when a device has gone: releases its locks, but for those it has asked for since, perhaps connected elsewhere; how many.';
 
 CREATE FUNCTION sync.expire_locks() RETURNS integer
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS

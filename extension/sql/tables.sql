@@ -15,6 +15,8 @@ CREATE TABLE sync.instance (
     message_key text NOT NULL DEFAULT replace(gen_random_uuid()::text, '-', '')
 );
 CREATE UNIQUE INDEX instance_one ON sync.instance ((true));
+-- Its updates are decoded, though it has no key.
+ALTER TABLE sync.instance REPLICA IDENTITY FULL;
 INSERT INTO sync.instance (incarnation) VALUES (1 + floor(random() * 2147483646)::bigint);
 COMMENT ON TABLE sync.instance IS 'One row: the number that every sync token carries (another one resets clients), the highest transaction of a purged tombstone, the schema versions of clients that are served, and the key that our own WAL messages begin with. Not dumped: a copy is another instance.';
 

@@ -1,5 +1,6 @@
 // check_settings.test.js - sync.check() finds settings that harm, and its cures, with a restart, mend them.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: SQL only, nothing is decoded
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Postgres } from '../lib/postgres.js';

@@ -1,5 +1,6 @@
 // cluster.test.js - the private cluster knows which PostgreSQL must be told its output plugins and which refuses to start with that line.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: the test's own server only, nothing is decoded
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';

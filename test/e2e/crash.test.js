@@ -1,5 +1,6 @@
 // crash.test.js - the short form of `make crash`: five crashes with nothing missed, and a control that shows the test would see a loss.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: pulls only, nothing is decoded
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { crashTrap } from '../chaos/crash_trap.js';

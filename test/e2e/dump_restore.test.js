@@ -1,5 +1,6 @@
 // dump_restore.test.js - pg_dump and pg_restore into a new cluster: what is configured and known comes along, clients start anew once, and go on.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: SQL only, nothing is decoded
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Postgres } from '../lib/postgres.js';

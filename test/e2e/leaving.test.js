@@ -1,5 +1,6 @@
 // leaving.test.js - after disable() or disable_all() and DROP EXTENSION nothing is left: pg_dump -s and the catalogue are as they were before.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: SQL only, nothing is decoded
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Postgres } from '../lib/postgres.js';

@@ -1,5 +1,6 @@
 // property.test.js - the short form of `make property`: random pushes, the server and the model agree on every verdict and row.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: pushes only, nothing is decoded
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';

@@ -46,24 +46,42 @@ check(struct change *c)
 	change_free(c);
 }
 
+static struct sync_tables *tables;
+
+static void
+take(void *owner, const struct record *r)
+{
+	struct change c;
+	char   *entity_id;
+	char   *old;
+
+	(void) owner;
+	for (int32_t id = 1; id <= 2; id++)
+	{
+		if (change_from_row(&c, r, tables_by_id(tables, id)))
+			check(&c);
+		if (change_read_deleted(r, tables_by_id(tables, id), &entity_id, &old))
+		{
+			free(entity_id);
+			free(old);
+		}
+	}
+	if (change_from_tombstone(&c, r, tables))
+		check(&c);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct sync_tables *tables;
-	struct record r;
-	struct change c;
+	static struct reader *reader;
 
 	if (tables == NULL)
+	{
 		tables = tables_parse(feed_tables, strlen(feed_tables));
-	if (tables == NULL)
+		reader = reader_new(PLUGIN_WAL2JSON);
+	}
+	if (tables == NULL || reader == NULL)
 		abort();
-	if (!record_parse(&r, (const char *) data, size))
-		return 0;
-	for (int32_t id = 1; id <= 2; id++)
-		if (change_from_row(&c, &r, tables_by_id(tables, id)))
-			check(&c);
-	if (change_from_tombstone(&c, &r, tables))
-		check(&c);
-	record_free(&r);
+	(void) reader_read(reader, (const char *) data, size, 7, take, NULL);
 	return 0;
 }

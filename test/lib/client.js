@@ -167,6 +167,11 @@ export class SyncClient {
     return within(25_000, event, answer);
   }
 
+  /** Any other event that the reply answers: `lock`, `digest`, … */
+  ask(event, payload) {
+    return this.#ask(event, payload);
+  }
+
   push(changes, more = {}) {
     return this.#ask('push', { changes, ...more });
   }

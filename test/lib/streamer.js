@@ -42,6 +42,7 @@ export class Streamer {
   #arguments() {
     const settings = {
       database: this.database.conninfo('sync_replication'),
+      plugin: process.env.SYNC_PLUGIN || 'wal2json',
       listen: `127.0.0.1:${this.port}`,
       'jwt-secret-file': this.secretFile,
       'log-level': process.env.SYNC_LOG_LEVEL || 'info',

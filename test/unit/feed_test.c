@@ -84,7 +84,7 @@ return_nonce(struct world *w, int64_t nonce, int64_t now_ms)
 	char	line[256];
 	int		len = snprintf(line, sizeof(line), "{\"action\":\"M\",\"xid\":null,\"timestamp\":null,\"lsn\":\"0/1539DE0\",\"transactional\":false,\"prefix\":\"sync\",\"content\":\"%" PRId64 "\"}", nonce);
 
-	feed_line(w->feed, line, (size_t) len, now_ms);
+	feed_data(w->feed, line, (size_t) len, 0x1539DE0, now_ms);
 }
 
 static void
@@ -93,8 +93,8 @@ commit_something(struct world *w, int64_t now_ms)
 	static const char begin[] = "{\"action\":\"B\",\"xid\":725,\"timestamp\":\"2026-11-21 07:51:42+00\",\"lsn\":\"0/1539CB0\",\"nextlsn\":\"0/1539CE0\"}";
 	static const char commit[] = "{\"action\":\"C\",\"xid\":725,\"timestamp\":\"2026-11-21 07:51:42+00\",\"lsn\":\"0/1539CB0\",\"nextlsn\":\"0/1539CE0\"}";
 
-	feed_line(w->feed, begin, sizeof(begin) - 1, now_ms);
-	feed_line(w->feed, commit, sizeof(commit) - 1, now_ms);
+	feed_data(w->feed, begin, sizeof(begin) - 1, 0x1539CB0, now_ms);
+	feed_data(w->feed, commit, sizeof(commit) - 1, 0x1539CE0, now_ms);
 }
 
 static void
@@ -107,7 +107,7 @@ start(struct world *w)
 	static const char tables[] = "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"1\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
 		"\"registry\":[],\"watch\":[],\"tables\":[]}";
 
-	w->feed = feed_new(1 << 20, &calls, w);
+	w->feed = feed_new(1 << 20, PLUGIN_WAL2JSON, &calls, w);
 	feed_begin(w->feed, "7", 1, 0);
 	feed_tables_answer(w->feed, tables, "724:724:");
 	feed_checkpoint_answer(w->feed, w->nonce, "724:724:");

@@ -25,13 +25,15 @@ test_plain(void)
 	metric_set(METRIC_SLOT_LAG_BYTES, 0);
 	CHECK(shows("\nsync_messages_sent_total 4000000003\n"));
 	CHECK(shows("\nsync_slot_lag_bytes 0\n"));
+	metric_clear(METRIC_SLOT_LAG_BYTES);
+	CHECK(!shows("\nsync_slot_lag_bytes "));
 }
 
 static void
 test_labels(void)
 {
 	static const char *const bad[] = {"", "a b", "\"", "a\nb", "a{", "0123456789012345678901234567890123456789012345678", NULL};
-	char	label[16];
+	char	label[METRIC_LABEL_MAX];
 
 	metrics_reset();
 	CHECK(!shows("\nsync_resyncs_total"));
@@ -51,6 +53,8 @@ test_labels(void)
 	CHECK(shows("{code=\"label39\"} 1\n") && !shows("label40"));
 	CHECK(shows("\nsync_errors_total{code=\"other\"} 40\n"));
 	CHECK(metric_sum(METRIC_ERRORS) == 2 * METRIC_LABELS_MAX);
+	metric_label("too slow: it\u00e9s more than forty-seven characters long, this one", label);
+	CHECK(strlen(label) == METRIC_LABEL_MAX - 1 && strncmp(label, "too_slow__it__s_more", 20) == 0);
 	/* all metrics together are bounded too */
 	for (int m = 0; m < METRIC_COUNT; m++)
 		for (int i = 0; i < METRIC_LABELS_MAX; i++)

@@ -548,3 +548,17 @@ feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *o
 		if (!snapshot_sees(s, t->xid))
 			take(owner, t);
 }
+
+bool
+feed_reaches(const struct feed *f, uint64_t serial)
+{
+	return f->ring.first == NULL || f->ring.first->serial <= serial + 1;
+}
+
+void
+feed_replay_since(const struct feed *f, uint64_t serial, void (*take)(void *owner, struct transaction *t), void *owner)
+{
+	for (struct transaction *t = f->ring.first; t != NULL; t = t->next)
+		if (t->serial > serial)
+			take(owner, t);
+}

@@ -66,4 +66,8 @@ enum handoff feed_handoff(const struct feed *f, const struct snapshot *s);
 /* Calls take for each transaction of the ring that s does not see. Only after HANDOFF_OK, in the same turn. */
 void	feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner);
 
+/* The same for those released after this one; feed_reaches: none of these is gone. */
+bool	feed_reaches(const struct feed *f, uint64_t serial);
+void	feed_replay_since(const struct feed *f, uint64_t serial, void (*take)(void *owner, struct transaction *t), void *owner);
+
 #endif

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "operand.h"
 #include "pattern.h"
@@ -363,6 +364,53 @@ filter_bind(struct filter *f, const struct sync_table *t, bool (*is_readable)(vo
 			return false;
 	}
 	return true;
+}
+
+static void
+describe_values(const struct condition *c, struct buffer *out)
+{
+	struct buffer list;
+
+	if (c->op != OP_IN)
+	{
+		buffer_json_string(out, c->values[0].text, strlen(c->values[0].text));
+		return;
+	}
+	buffer_init(&list);
+	for (int i = 0; i < c->value_count; i++)
+	{
+		buffer_puts(&list, i == 0 ? "{" : ",");
+		buffer_puts(&list, c->values[i].text);
+	}
+	buffer_puts(&list, c->value_count == 0 ? "{}" : "}");
+	buffer_json_string(out, list.data, list.len);
+	buffer_free(&list);
+}
+
+void
+filter_describe(const struct filter *f, struct buffer *out)
+{
+	buffer_puts(out, "[");
+	for (int i = 0; i < filter_count(f); i++)
+	{
+		const struct condition *c = &f->conditions[i];
+
+		buffer_puts(out, i > 0 ? ", {" : "{");
+		buffer_json_string(out, c->column, strlen(c->column));
+		buffer_printf(out, ", \"%s%s\", ", c->is_not ? "not." : "", op_names[c->op]);
+		describe_values(c, out);
+		buffer_puts(out, "}");
+	}
+	buffer_puts(out, "]");
+}
+
+bool
+filter_has_pattern(const struct filter *f)
+{
+	for (int i = 0; i < filter_count(f); i++)
+		if (f->conditions[i].pattern != NULL)
+			return true;
+	return false;
 }
 
 int

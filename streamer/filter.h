@@ -31,8 +31,11 @@ struct filter *filter_parse(const char *text, size_t len, struct buffer *problem
 bool	filter_bind(struct filter *f, const struct sync_table *t, bool (*is_readable)(void *owner, int column), void *owner, struct buffer *problem) __attribute__((warn_unused_result));
 void	filter_free(struct filter *f);		/* NULL is fine */
 
+void	filter_describe(const struct filter *f, struct buffer *out);		/* as Supabase lists them: [{"id", "eq", "1"}] */
 int		filter_count(const struct filter *f);
 const char *filter_column(const struct filter *f, int i);		/* the name in its condition i */
+
+bool	filter_has_pattern(const struct filter *f);
 
 enum filter_answer
 {

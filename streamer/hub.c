@@ -29,6 +29,8 @@ struct hub
 	size_t	pending_room;
 	struct session *touched;			/* sessions with something to send */
 	struct batches batches;
+	uint64_t last_serial;
+	uint64_t routed;					/* serial of the last transaction that went to the live sessions */
 	int64_t now_ms;
 };
 
@@ -38,6 +40,7 @@ hub_new(const struct feed *feed)
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
+	h->last_serial = 1;
 	routes_init(&h->routes);
 	batches_init(&h->batches);
 	return h;
@@ -243,11 +246,22 @@ hub_flush(void *hub)
 	if (h->pending_count == 0)
 		return;
 	for (size_t i = 0; i < h->pending_count; i++)
+	{
 		route_transaction(h, h->pending[i]);
+		h->routed = h->pending[i]->serial;
+	}
 	deliver_touched(h);
 	for (size_t i = 0; i < h->pending_count; i++)
 		transaction_release(h->pending[i]);
 	h->pending_count = 0;
+}
+
+uint64_t
+hub_given(void *hub, const struct session *s)
+{
+	const struct hub *h = hub;
+
+	return s->resume > h->routed ? s->resume : h->routed;
 }
 
 struct replay
@@ -276,7 +290,12 @@ hub_replay(void *hub, struct session *s)
 {
 	struct replay r = {hub, s};
 
-	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	if (s->resume != 0)
+		feed_replay_since(r.hub->feed, s->resume, replay_transaction, &r);
+	else
+		feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	if (s->kind == SESSION_REALTIME)
+		s->resume = r.hub->last_serial;
 	deliver_touched(r.hub);
 }
 
@@ -298,7 +317,7 @@ stop_at(struct hub *h, const struct transaction *t)
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
-		if (t->barrier == BARRIER_RELOAD)
+		if (t->barrier == BARRIER_RELOAD && s->kind == SESSION_SYNC)
 			session_resync(s, "the tables have changed", h->now_ms, spread(h, SPREAD_MS));
 		else if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
 			continue;
@@ -313,6 +332,7 @@ void
 hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
+	t->serial = ++h->last_serial;
 	if (t->barrier != BARRIER_NONE)
 	{
 		stop_at(h, t);

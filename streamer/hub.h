@@ -25,6 +25,7 @@ bool	hub_subscribe(void *hub, struct session *s, struct json_value state);
 void	hub_unsubscribe(void *hub, struct session *s);
 void	hub_flush(void *hub);			/* also at the end of each turn */
 void	hub_replay(void *hub, struct session *s);
+uint64_t hub_given(void *hub, const struct session *s);
 
 /* feed_calls */
 void	hub_released(struct hub *h, struct transaction *t, int64_t now_ms);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "bindings.h"
 #include "session.h"
 
 #define REALTIME_TOPIC_PREFIX "realtime:"
@@ -21,6 +22,8 @@ enum realtime_step
 	REALTIME_READY,
 };
 
+#define REALTIME_JOIN_MS 8000		/* the client gives up after 10 s */
+
 /* Hangs on a session of kind SESSION_REALTIME. */
 struct realtime
 {
@@ -32,8 +35,10 @@ struct realtime
 	bool	hears_itself;			/* its own broadcasts too */
 	bool	has_presence;
 	char	presence_key[REALTIME_KEY_MAX + 1];		/* "": the server makes one */
-	char   *response;				/* owned: of the join's reply, JSON */
-	size_t	binding_count;			/* of postgres_changes */
+	char   *list;					/* owned: postgres_changes of the config, a JSON array */
+	int		binding_count;			/* in it */
+	struct bindings *bindings;		/* owned reference; NULL: none, or not live yet */
+	char   *rights;					/* owned: the answer of sync.session_state that it lives by */
 };
 
 /* Takes the identity over; the join is answered now or later. */

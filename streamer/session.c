@@ -48,6 +48,8 @@ leave(struct session *s, enum session_state state)
 {
 	if (state != SESSION_LIVE)
 		return;
+	if (s->kind == SESSION_REALTIME)
+		s->resume = s->calls.given(s->calls.hub, s);
 	s->subscription.batch_count = 0;
 	s->subscription.is_nudged = false;
 }
@@ -451,6 +453,11 @@ session_lose_feed(struct session *s, int64_t now_ms)
 	s->now_ms = now_ms;
 	if (s->state != SESSION_LIVE)
 		return;
+	if (s->kind == SESSION_REALTIME)
+	{
+		session_close(s, "phx_error", "the stream was interrupted");
+		return;
+	}
 	session_enter(s, SESSION_CATCHING_UP);
 	s->was_live = true;
 	wait_for_feed(s);

@@ -64,7 +64,8 @@ struct session_calls
 	bool	(*subscribe)(void *hub, struct session *s, struct json_value state);
 	void	(*unsubscribe)(void *hub, struct session *s);
 	void	(*settle)(void *hub);			/* whatever was released has been handed to the live sessions */
-	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot */
+	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot, or beyond its resume */
+	uint64_t (*given)(void *hub, const struct session *s);	/* serial of the last transaction that a live session got all of */
 	void	(*put)(void *connection, struct outbox_entry entry);	/* takes the references over */
 	void	(*want_pull)(void *connection, struct session *s);	/* its turn comes by session_pull_request */
 	void	(*closed)(void *connection, struct session *s);
@@ -91,6 +92,7 @@ struct session
 	struct cursor *position;	/* owned reference: of the last frame handed to the socket; NULL before */
 	struct cursor *queued;		/* likewise of the last frame queued */
 	uint64_t cursor_xmax;		/* of queued */
+	uint64_t resume;			/* of a realtime: topic that was live: serial of the last transaction it was given, so that none comes twice; 0: none */
 	struct snapshot snapshot;	/* owned: of the last pull that ended; decoded transactions that it sees are not for this session */
 
 	bool	is_pull_wanted;

@@ -53,7 +53,7 @@ only 'openssl/.*\.h' pem.c
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files presence topics relay rights posted)
 mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles)
 mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats)
-mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page realtime connection channel asking work checkpoints decoder)
+mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page realtime bindings offer connection channel asking work checkpoints decoder)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock)
 mapfile -t -O ${#pure[@]} pure < <(present operand pattern filter convert)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}

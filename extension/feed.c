@@ -208,6 +208,19 @@ instance_text(const char *column, const char *otherwise)
 	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : pstrdup(otherwise);
 }
 
+/* NULL: pgoutput decodes all that it should. */
+static const char *
+unpublished_text(void)
+{
+	SyncRole	saved;
+
+	sync_become_extension(&saved);
+	SPI_execute("SELECT pg_catalog.string_agg(pg_catalog.concat(object, ' ', finding), '; ') FROM sync.publication_problems() "
+				"WHERE finding OPERATOR(pg_catalog.!~) '^does not belong'", true, 1);
+	sync_become_back(&saved);
+	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
+}
+
 /*
  * Writes a message of our own to the WAL: a JSON object behind the key that tells it from what anybody may write with this prefix. One that is not
  * transactional is flushed, so that the streamers read it at once.
@@ -238,7 +251,9 @@ sync_feed_tables(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	initStringInfo(&out);
-	appendStringInfo(&out, "{\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
+	appendStringInfoChar(&out, '{');
+	put_string(&out, "unpublished", unpublished_text());
+	appendStringInfo(&out, "\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
 					 "\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
 					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"watch\":[",
 					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), instance_text("incarnation", "0"), instance_text("message_key", ""));

@@ -94,7 +94,7 @@ batches_clear(struct batches *b)
 }
 
 static struct frame *
-build(enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
+build(bool is_replay, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
 {
 	struct buffer payload;
 	struct buffer text;
@@ -117,6 +117,7 @@ build(enum message_format format, const char *topic, const struct cursor *cursor
 	message_put(&text, format, NULL, NULL, topic, "changes", payload.data, payload.len);
 	memory_require(text.failed ? NULL : text.data);
 	f = frame_text(text.data, text.len);
+	f->committed_us = count > 0 && !is_replay ? changes[0]->committed_us : 0;
 	buffer_free(&payload);
 	buffer_free(&text);
 	return f;
@@ -135,9 +136,9 @@ batches_frame(struct batches *b, enum message_format format, const char *topic, 
 	if (built != NULL && built->count == count && (count == 0 || memcmp(built->changes, changes, bytes) == 0))
 		return frame_retain(built->frame);
 	if (built != NULL)		/* another list with this hash: keep the first */
-		return build(format, topic, cursor, changes, count);
+		return build(b->is_replay, format, topic, cursor, changes, count);
 	built = memory_new(sizeof(*built) + bytes);
-	built->frame = build(format, topic, cursor, changes, count);
+	built->frame = build(b->is_replay, format, topic, cursor, changes, count);
 	built->count = count;
 	if (count > 0)
 		memcpy(built->changes, changes, bytes);

@@ -3,6 +3,7 @@
 #ifndef SYNC_BATCH_H
 #define SYNC_BATCH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ struct batches
 {
 	struct map kept;		/* → struct kept */
 	struct map built;		/* format, topic, cursor and hash → struct built */
+	bool	is_replay;		/* what is built now is old: how long it took means nothing */
 };
 
 /* Whatever else is made once for a turn. Found by its key, freed with the rest. */

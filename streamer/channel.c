@@ -3,9 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client_stats.h"
 #include "connection_parts.h"
 #include "memory.h"
+#include "metrics.h"
 #include "realtime.h"
+#include "rooms.h"
 
 #define SYNC_TOPIC "sync:"
 
@@ -48,8 +51,10 @@ session_closed(void *connection, struct session *s)
 	while (c->sessions[i] != s)
 		i++;
 	c->sessions[i] = c->sessions[--c->session_count];
+	rooms_leave(c->all->rooms, s);
 	hub_remove(c->all->hub, s);
 	tell_device(c, s, false);
+	connection_left(c, s->identity.subject);
 	s->subscription.next = c->all->closed;
 	c->all->closed = s;
 }
@@ -73,6 +78,7 @@ refuse_join(struct connection *c, const struct message_refs *refs, bool is_realt
 {
 	struct buffer response;
 
+	metric_add_for(METRIC_JOINS_REFUSED, is_realtime ? "realtime" : "sync", 1);
 	if (!is_realtime)
 	{
 		connection_reply_error(c, refs, code, text, NULL);
@@ -82,6 +88,16 @@ refuse_join(struct connection *c, const struct message_refs *refs, bool is_realt
 	{
 		code = "ChannelRateLimitReached";
 		text = "Too many channels";
+	}
+	else if (strcmp(code, "too_many_clients") == 0)
+	{
+		code = "ConnectionRateLimitReached";
+		text = "Too many connected users";
+	}
+	else if (strcmp(code, "rate_limited") == 0)
+	{
+		code = "ClientJoinRateLimitReached";
+		text = "Too many joins per second";
 	}
 	else
 		realtime_token_problem(text, &code, &text);
@@ -103,6 +119,7 @@ add_session(struct connection *c)
 	calls.hub = c->all->hub;
 	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
 	s->format = c->format;
+	s->rooms = c->all->rooms;
 	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));
 	c->sessions[c->session_count++] = s;
 	hub_add(c->all->hub, s);
@@ -114,9 +131,21 @@ join(struct connection *c, const struct message *m, const struct message_refs *r
 {
 	struct session *s = find_topic(c, m->topic);
 	struct token identity;
-	char   *given = given_token(m->payload);
-	const char *token = given != NULL ? given : c->bearer;
-	const char *problem = token != NULL ? auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now) : "no access token was given";
+	const char *code;
+	const char *text;
+	char   *given;
+	const char *token;
+	const char *problem;
+
+	if (!bucket_take(&c->joins, c->all->options->max_joins_per_second, c->now_ms))
+	{
+		metric_add_for(METRIC_LIMITED, "max-joins-per-second", 1);
+		refuse_join(c, refs, is_realtime, "rate_limited", "too many joins");
+		return;
+	}
+	given = given_token(m->payload);
+	token = given != NULL ? given : c->bearer;
+	problem = token != NULL ? auth_verify(c->all->auth, &identity, token, strlen(token), c->unix_now) : "no access token was given";
 
 	free(given);
 	if (s != NULL)
@@ -126,10 +155,11 @@ join(struct connection *c, const struct message *m, const struct message_refs *r
 		refuse_join(c, refs, is_realtime, "unauthorized", problem);
 		return;
 	}
-	if (c->session_count >= (size_t) c->all->options->max_joins)
+	if (!connection_may_join(c, identity.subject, &code, &text))
 	{
 		token_free(&identity);
-		refuse_join(c, refs, is_realtime, "too_many_joins", "this connection has joined as many topics as it may");
+		metric_add_for(METRIC_LIMITED, code, 1);
+		refuse_join(c, refs, is_realtime, code, text);
 		return;
 	}
 	c->is_authenticated = true;
@@ -190,7 +220,14 @@ renew_realtime(struct connection *c, struct session *s, const struct message *m)
 		return;
 	}
 	if (strcmp(identity.claims, s->identity.claims) != 0)
+	{
+		char   *before = memory_string(s->identity.subject);
+
+		connection_enter(c, identity.subject);
 		realtime_renew(s, &identity);
+		connection_left(c, before);
+		free(before);
+	}
 	token_free(&identity);
 }
 
@@ -229,8 +266,19 @@ take_realtime(struct connection *c, struct session *s, const struct message *m, 
 {
 	if (strcmp(m->event, "access_token") == 0)
 		renew_realtime(c, s, m);
-	else
+	else if (!sending_take(c, s, m, refs))
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
+}
+
+static void
+take_stats(struct connection *c, const struct message *m, const struct message_refs *refs)
+{
+	const char *problem = client_stats_take(m->payload);
+
+	if (problem != NULL)
+		connection_reply_error(c, refs, "bad_request", problem, NULL);
+	else
+		connection_reply(c, refs, true, "{}", 2);
 }
 
 static void
@@ -242,6 +290,8 @@ take_sync(struct connection *c, struct session *s, const struct message *m, cons
 		renew(c, s, m, refs);
 	else if (request_named(m->event, &kind))
 		take_request(c, s, kind, m, refs);
+	else if (strcmp(m->event, "stats") == 0)
+		take_stats(c, m, refs);
 	else
 		connection_reply_error(c, refs, "unknown_event", "this topic does not know the event", NULL);
 }

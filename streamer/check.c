@@ -76,21 +76,62 @@ connect_as(struct check *c, const char *conninfo, bool is_replication, const cha
 }
 
 static void
-check_plugin(struct check *c, PGconn *conn)
+check_plugin(struct check *c, PGconn *conn, enum plugin plugin)
 {
 	struct buffer text;
 	const char *setting = ask(conn, "SELECT current_setting('output_plugin_libraries', true)");
+	char	what[100];
 
 	buffer_init(&text);
-	if (plugin_check(PQserverVersion(conn), setting[0] == '\0' ? NULL : setting, "wal2json", &text) == PLUGIN_NOT_LISTED)
-		wrong(c, "wal2json may not be loaded for decoding", text.data);
+	snprintf(what, sizeof(what), "%s may be loaded for decoding", plugin_name(plugin));
+	if (plugin_check(PQserverVersion(conn), setting[0] == '\0' ? NULL : setting, plugin_name(plugin), &text) == PLUGIN_NOT_LISTED)
+		wrong(c, what, text.data);
 	else
-		good(c, "wal2json may be loaded for decoding, if it is installed");
+		good(c, what);
 	buffer_free(&text);
 }
 
+/* By making a slot, which loads it. The wait for transactions that run comes after that, and ends by the time limit. */
 static void
-check_server(struct check *c, PGconn *conn)
+check_plugin_loads(struct check *c, PGconn *conn, enum plugin plugin)
+{
+	char	text[200];
+	PGresult *r;
+	bool	is_loaded;
+
+	PQclear(PQexec(conn, "SET lock_timeout = '1s'"));
+	snprintf(text, sizeof(text), "CREATE_REPLICATION_SLOT sync_check_%d TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", PQbackendPID(conn), plugin_name(plugin));
+	r = PQexec(conn, text);
+	is_loaded = PQresultStatus(r) == PGRES_TUPLES_OK || strstr(PQresultErrorMessage(r), "lock timeout") != NULL;
+	if (is_loaded)
+	{
+		snprintf(text, sizeof(text), "%s can be loaded: it decodes the WAL (--plugin)", plugin_name(plugin));
+		good(c, text);
+	}
+	else
+	{
+		const char *cure = plugin_cure(plugin, PQresultErrorMessage(r));
+
+		snprintf(text, sizeof(text), "%s can be loaded: %.120s", plugin_name(plugin), PQresultErrorMessage(r));
+		text[strcspn(text, "\n")] = '\0';
+		wrong(c, text, cure != NULL ? cure : "see what else is wrong");
+	}
+	PQclear(r);
+}
+
+static void
+check_publications(struct check *c, PGconn *conn)
+{
+	judge(c, is_true(conn, "SELECT count(*) = 2 FROM pg_publication WHERE pubname IN ('sync', 'sync_inserts') AND pubinsert"),
+		  "the publications sync and sync_inserts exist", "a superuser must run SELECT sync.publish()");
+	judge(c, is_true(conn, "SELECT NOT EXISTS (SELECT FROM json_array_elements(sync.feed_tables() -> 'tables') t WHERE NOT EXISTS ("
+					 "SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid "
+					 "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = 'sync' AND n.nspname = t ->> 'schema' AND c.relname = t ->> 'table'))"),
+		  "every synced table is in publication sync", "a superuser must run SELECT sync.publish(); sync.check() names the tables");
+}
+
+static void
+check_server(struct check *c, PGconn *conn, enum plugin plugin)
 {
 	judge(c, PQserverVersion(conn) >= 150000, "PostgreSQL 15 or newer", "upgrade the server");
 	judge(c, !is_true(conn, "SELECT pg_is_in_recovery()"), "the server is no standby", "connect to the primary: a standby cannot make cursors");
@@ -101,7 +142,9 @@ check_server(struct check *c, PGconn *conn)
 	judge(c, is_true(conn, "SELECT (SELECT count(*) FROM pg_stat_replication) < current_setting('max_wal_senders')::int"),
 		  "a WAL sender is free", "raise max_wal_senders");
 	judge(c, is_true(conn, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'sync')"), "the extension is created", "CREATE EXTENSION sync");
-	check_plugin(c, conn);
+	check_plugin(c, conn, plugin);
+	if (plugin == PLUGIN_PGOUTPUT)
+		check_publications(c, conn);
 }
 
 static void
@@ -128,10 +171,11 @@ check_query(struct check *c, PGconn *conn)
 }
 
 static void
-check_replication(struct check *c, PGconn *conn, const char *system_id)
+check_replication(struct check *c, PGconn *conn, const char *system_id, enum plugin plugin)
 {
 	judge(c, strcmp(ask(conn, "IDENTIFY_SYSTEM"), system_id) == 0, "all connections reach the same server",
 		  "point --database, --query-database and --upkeep-database at one server");
+	check_plugin_loads(c, conn, plugin);
 }
 
 int
@@ -145,14 +189,14 @@ check_run(const struct options *o, FILE *out)
 
 	if (upkeep != NULL)
 	{
-		check_server(&c, upkeep);
+		check_server(&c, upkeep, (enum plugin) o->plugin);
 		check_upkeep(&c, upkeep);
 		snprintf(system_id, sizeof(system_id), "%s", ask(upkeep, "SELECT system_identifier FROM pg_control_system()"));
 	}
 	if (query != NULL)
 		check_query(&c, query);
 	if (replication != NULL && upkeep != NULL)
-		check_replication(&c, replication, system_id);
+		check_replication(&c, replication, system_id, (enum plugin) o->plugin);
 	PQfinish(upkeep);
 	PQfinish(query);
 	PQfinish(replication);

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "chance.h"
 #include "connection_parts.h"
@@ -14,6 +15,7 @@
 #define SLOW_LIMIT_MS 30000			/* something waits for the client, and it takes nothing */
 #define PONG_LIMIT_MS 10000
 #define SLOW_RESYNC_MS 2000
+#define BROADCAST_HEAD 2048			/* what stands around a payload; twice the payload's limit is read, to say that it is too large */
 #define ABUSE_SECONDS 5				/* so many seconds' worth of refused messages close the connection */
 
 static const char *
@@ -77,7 +79,9 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	frame_release(entry.frame);
 	cursor_release(entry.cursor);
 	outbox_drop_live(&c->outbox, entry.session);
-	if (s != NULL)
+	if (s != NULL && s->kind == SESSION_REALTIME)
+		session_close(s, "phx_error", "too slow");		/* it joins again, and learns who is there then */
+	else if (s != NULL)
 		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
@@ -105,24 +109,14 @@ connection_reply_error(struct connection *c, const struct message_refs *m, const
 	buffer_free(&response);
 }
 
-/* A bucket of two seconds' worth of messages, filled evenly. */
 static bool
 is_within_rate(struct connection *c)
 {
-	int64_t rate = c->all->options->max_messages_per_second;
-	int64_t full = rate * 2000;
+	int		rate = c->all->options->max_messages_per_second;
 
-	c->tokens += (c->now_ms - c->tokens_ms) * rate;
-	c->tokens_ms = c->now_ms;
-	if (c->tokens >= full)
-	{
-		c->tokens = full;
+	if (bucket_is_full(&c->messages, rate, c->now_ms))
 		c->refused = 0;
-	}
-	if (c->tokens < 1000)
-		return false;
-	c->tokens -= 1000;
-	return true;
+	return bucket_take(&c->messages, rate, c->now_ms);
 }
 
 static void
@@ -138,7 +132,12 @@ refuse_rate(struct connection *c, const struct message_refs *refs)
 static size_t
 limit_of(const struct connection *c, const char *event)
 {
-	return strcmp(event, "push") == 0 ? c->all->options->max_push : c->all->options->max_frame;
+	const struct options *o = c->all->options;
+	size_t	broadcast = 2 * o->max_broadcast + BROADCAST_HEAD;
+
+	if (strcmp(event, "push") == 0)
+		return o->max_push;
+	return strcmp(event, "broadcast") == 0 && broadcast > o->max_frame ? broadcast : o->max_frame;
 }
 
 static void
@@ -212,10 +211,25 @@ connection_has_frames(const struct connection *c)
 	return c->outbox.count > 0;
 }
 
+/* The commit's time is the server's, the other ours: on two machines their clocks have to agree. */
+static void
+note_time(int64_t committed_us, int64_t *sent_us)
+{
+	struct timespec now;
+
+	if (*sent_us == 0)
+	{
+		clock_gettime(CLOCK_REALTIME, &now);
+		*sent_us = (int64_t) now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	}
+	metric_observe(METRIC_COMMIT_TO_SEND, *sent_us - committed_us);
+}
+
 bool
 connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 {
 	struct outbox_entry e;
+	int64_t sent_us = 0;
 
 	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
@@ -229,6 +243,8 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 
 		if (s != NULL)
 			session_sent(s, e.cursor);
+		if (e.frame->committed_us != 0)
+			note_time(e.frame->committed_us, &sent_us);
 		outgoing_put(out, e.frame);
 		cursor_release(e.cursor);
 	}
@@ -264,8 +280,9 @@ connection_new(struct connections *all, void *socket, const struct handshake *h,
 	c->unix_now = unix_now;
 	c->is_lenient = h->api_key != NULL;
 	take_bearer(c, h);
-	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = c->tokens_ms = now_ms;
-	c->tokens = (int64_t) all->options->max_messages_per_second * 2000;
+	c->created_ms = c->heard_ms = c->taken_ms = c->now_ms = now_ms;
+	bucket_fill(&c->messages, all->options->max_messages_per_second, now_ms);
+	bucket_fill(&c->joins, all->options->max_joins_per_second, now_ms);
 	metric_add_for(METRIC_CONNECTIONS_OPENED, "websocket", 1);
 	outbox_init(&c->outbox);
 	works_init(&c->works);
@@ -321,7 +338,7 @@ tick(struct connection *c, int64_t now_ms)
 }
 
 struct connections *
-connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls, void *owner)
+connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls, void *owner)
 {
 	struct connections *all = memory_new(sizeof(*all));
 
@@ -329,10 +346,62 @@ connections_new(const struct options *o, const struct auth *auth, const struct f
 	all->auth = auth;
 	all->feed = feed;
 	all->hub = hub;
+	all->rooms = rooms;
 	all->calls = *calls;
 	all->owner = owner;
 	map_init(&all->requests);
 	return all;
+}
+
+void
+connections_limit(struct connections *all, struct admission *admission)
+{
+	all->admission = admission;
+}
+
+/* Counted by its first channel in the user's name. */
+static bool
+has_user(const struct connection *c, const char *user)
+{
+	for (size_t i = 0; i < c->session_count; i++)
+		if (strcmp(c->sessions[i]->identity.subject, user) == 0)
+			return true;
+	return false;
+}
+
+void
+connection_enter(struct connection *c, const char *user)
+{
+	if (!has_user(c, user))
+		admission_user_enter(c->all->admission, user);
+}
+
+bool
+connection_may_join(struct connection *c, const char *user, const char **code, const char **text)
+{
+	if (c->session_count >= (size_t) c->all->options->max_joins)
+	{
+		*code = "too_many_joins";
+		*text = "this connection has joined as many topics as it may";
+	}
+	else if (!has_user(c, user) && !admission_user_has_room(c->all->admission, user))
+	{
+		*code = "too_many_clients";
+		*text = "this user has as many connections as allowed";
+	}
+	else
+	{
+		connection_enter(c, user);
+		return true;
+	}
+	return false;
+}
+
+void
+connection_left(struct connection *c, const char *user)
+{
+	if (!has_user(c, user))
+		admission_user_leave(c->all->admission, user);
 }
 
 void

@@ -7,12 +7,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "admission.h"
 #include "auth.h"
 #include "buffer.h"
 #include "frame.h"
 #include "hub.h"
 #include "options.h"
 #include "request.h"
+#include "rooms.h"
 
 /* Close codes of ours, beside RFC 6455's 1000-1011. */
 #define CLOSE_GOING_AWAY 1001
@@ -35,7 +37,7 @@ struct connections_calls
 };
 
 /* All connections of the process, and what they share. */
-struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, const struct connections_calls *calls,
+struct connections *connections_new(const struct options *o, const struct auth *auth, const struct feed *feed, struct hub *hub, struct rooms *rooms, const struct connections_calls *calls,
 									void *owner);
 void	connections_free(struct connections *all);
 void	connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now);	/* time limits, pings: once a second */
@@ -52,6 +54,9 @@ struct handshake
 	const char *api_key;		/* of Supabase's clients, or NULL: a token for whoever joins without one, if it is good as that */
 	enum message_format format;
 };
+
+/* Joins and users are counted there; once, before the first client. */
+void	connections_limit(struct connections *all, struct admission *admission);
 
 struct connection *connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now);
 void	connection_free(struct connection *c);		/* the socket is gone */

@@ -6,6 +6,7 @@
 #include "connection.h"
 #include "frame.h"
 #include "map.h"
+#include "rates.h"
 #include "session.h"
 #include "work.h"
 
@@ -14,7 +15,9 @@ struct connections
 	const struct options *options;
 	const struct auth *auth;
 	const struct feed *feed;
+	struct admission *admission;
 	struct hub *hub;
+	struct rooms *rooms;
 	struct connections_calls calls;
 	void   *owner;
 	struct connection *first;
@@ -47,8 +50,8 @@ struct connection
 	int64_t taken_ms;			/* the socket last took something, or the outbox was empty */
 	int64_t now_ms;
 	int64_t unix_now;
-	int64_t tokens_ms;			/* rate limit: a full bucket minus what was used, in thousandths of messages */
-	int64_t tokens;
+	struct bucket messages;
+	struct bucket joins;
 	int64_t refused;			/* messages over the rate, less what has been forgiven */
 };
 
@@ -59,8 +62,16 @@ void	connection_reply(struct connection *c, const struct message_refs *m, bool i
 void	connection_reply_error(struct connection *c, const struct message_refs *m, const char *code, const char *text, const char *hint);
 struct session *connection_session(const struct connection *c, uint64_t id);		/* NULL: it has left */
 
+/* Connections are counted for each user with a session in them. */
+bool	connection_may_join(struct connection *c, const char *user, const char **code, const char **text);	/* and enters it; false: why not */
+void	connection_enter(struct connection *c, const char *user);	/* before a session gets this user */
+void	connection_left(struct connection *c, const char *user);	/* after one has lost it */
+
 /* channel.c: a whole message whose rate was found good */
 void	channel_take(struct connection *c, const struct message *m, const struct message_refs *refs);
+
+/* sending.c: a broadcast, or a word about presence; false: it is neither */
+bool	sending_take(struct connection *c, struct session *s, const struct message *m, const struct message_refs *refs);
 
 /* asking.c */
 void	asking_go_on(struct connection *c);		/* starts the next request, if there is one and room for its answer */

@@ -45,6 +45,8 @@ struct feed
 	size_t	suspect_count;
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
+	enum plugin plugin;
+	bool	is_unpublished;		/* the decoder would not show all tables: no slot goes into use until that is cured */
 	struct reader *reader;
 	struct decoder decoder;
 	struct arrivals *arrivals;
@@ -52,6 +54,7 @@ struct feed
 	struct cursor *cursor;
 	uint64_t cursor_xmax;
 	uint64_t commit_lsn;		/* end of the last commit decoded */
+	int64_t sent_us;			/* when the server sent the message being read, see feed_sent */
 };
 
 static void
@@ -206,6 +209,7 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 
 	f->calls = *calls;
 	f->owner = owner;
+	f->plugin = plugin;
 	f->reader = reader_new(plugin);
 	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
@@ -280,6 +284,19 @@ is_elsewhere(struct feed *f, const struct sync_tables *t)
 	return true;
 }
 
+/* A table that is missing in the publications would change without a word. */
+static bool
+is_unpublished(struct feed *f, const struct sync_tables *t)
+{
+	bool	was_unpublished = f->is_unpublished;
+
+	f->is_unpublished = f->plugin == PLUGIN_PGOUTPUT && t->unpublished != NULL;
+	if (f->is_unpublished && !was_unpublished)
+		log_event(LOG_LEVEL_ERROR, "plugin_refused", "plugin=pgoutput reason=\"%s\" cure=\"a superuser must run SELECT sync.publish() in this database\"",
+				  t->unpublished);
+	return f->is_unpublished;
+}
+
 static void
 use_tables(struct feed *f, struct sync_tables *t)
 {
@@ -327,7 +344,7 @@ feed_tables_answer(struct feed *f, const char *json, const char *snapshot)
 	t = json != NULL ? tables_parse(json, strlen(json)) : NULL;
 	if (json != NULL && t == NULL)
 		log_event(LOG_LEVEL_ERROR, "feed_tables_unreadable", "bytes=%zu", strlen(json));
-	if (t != NULL && (is_elsewhere(f, t) || snapshot == NULL || !snapshot_parse(&s, snapshot, strlen(snapshot))))
+	if (t != NULL && (is_elsewhere(f, t) || is_unpublished(f, t) || snapshot == NULL || !snapshot_parse(&s, snapshot, strlen(snapshot))))
 	{
 		tables_free(t);
 		t = NULL;
@@ -375,6 +392,7 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 {
 	metric_add(METRIC_TRANSACTIONS, 1);
 	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
+	t->committed_us = r->committed_us != 0 ? r->committed_us : f->sent_us;
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
 	forget_suspect(f, t->xid);
@@ -438,6 +456,12 @@ feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t
 }
 
 void
+feed_sent(struct feed *f, int64_t unix_us)
+{
+	f->sent_us = unix_us;
+}
+
+void
 feed_wake(struct feed *f)
 {
 	if (f->state == FEED_ASKING_TABLES)
@@ -495,7 +519,7 @@ feed_missing(const struct feed *f)
 		case FEED_DOWN:
 			return "replication slot";
 		case FEED_ASKING_TABLES:
-			return "answer of sync.feed_tables";
+			return f->is_unpublished ? "tables in the publications: run sync.publish()" : "answer of sync.feed_tables";
 		case FEED_ASKING_CHECKPOINT:
 			return "answer of sync.checkpoint";
 		case FEED_FILLING:

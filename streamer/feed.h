@@ -39,6 +39,7 @@ void	feed_free(struct feed *f);
 void	feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms);
 void	feed_end(struct feed *f);
 void	feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t now_ms);	/* lsn: that it travelled under */
+void	feed_sent(struct feed *f, int64_t unix_us);		/* of the next message, by the server's clock: wal2json does not tell when a transaction was committed */
 
 /* Answers; NULL: failed, asked again later. */
 void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);

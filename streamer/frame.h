@@ -24,6 +24,7 @@ struct frame
 {
 	size_t	refs;
 	size_t	len;
+	int64_t committed_us;		/* of the oldest change in it, when that is live; else 0 */
 	unsigned char bytes[];		/* RFC 6455 header and payload */
 };
 

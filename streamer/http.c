@@ -1,4 +1,4 @@
-/* http.c - plain HTTP: push and pull, health, the demo's files. Beside the sockets of server.c, in the same library. */
+/* http.c - plain HTTP: push and pull, broadcasts, health, the demo's files. Beside the sockets of server.c, in the same library. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "http.h"
 
@@ -10,25 +10,35 @@
 
 #include <libwebsockets.h>
 
+#include "client_stats.h"
 #include "files.h"
 #include "log.h"
+#include "loop.h"
 #include "map.h"
 #include "memory.h"
 #include "message.h"
+#include "metrics.h"
 #include "origin.h"
+#include "posted.h"
 #include "text.h"
 #include "work.h"
 
+#define RETRY_AFTER_S 2
 #define LINGER_S 3			/* after a refusal input is read on for so long: hanging up at once could hide the answer from the client */
 #define CHUNK 65536
 #define HEADERS_MAX 4096
 #define ORIGIN_MAX 256
+#define MEDIA_MAX 128
+#define RIGHTS_VALUES_MAX 100
+#define FORWARDED_MAX 1024		/* a longer header counts for nothing */
 #define BODY_VALUES_MAX 1000000
 
 struct http
 {
 	const struct options *options;
 	const struct auth *auth;
+	struct pages *pages;
+	struct admission *admission;
 	struct http_calls calls;
 	void   *owner;
 	char   *demo;				/* owned: the demo's directory without links; NULL: off */
@@ -42,27 +52,35 @@ struct http_exchange
 	struct lws *wsi;
 	uint64_t id;
 	enum request_kind kind;
+	bool	is_stats;				/* a client's statistics: kind says nothing */
 	char	origin[ORIGIN_MAX];		/* to be allowed in the response; "" = no CORS headers */
 	struct token identity;			/* owned */
 	size_t	body_expected;
 	size_t	body_seen;
 	bool	must_close;				/* after the response: part of the request was not read */
 	struct buffer body;
+	bool	is_broadcast;
+	struct posted *posted;			/* owned: what is to be broadcast; NULL: none */
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
+	int		retry_after_s;
 	unsigned int status;			/* of the response; 0: not known yet */
+	const char *type;				/* of the response; NULL: JSON */
+	const char *policy;				/* its content-security-policy; NULL: none */
 	struct buffer response;
 	size_t	sent;
 	bool	has_sent_headers;
 };
 
 struct http *
-http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner)
+http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner)
 {
 	struct http *h = memory_new(sizeof(*h));
 
 	h->options = o;
 	h->auth = auth;
+	h->pages = pages;
+	h->admission = admission;
 	h->calls = *calls;
 	h->owner = owner;
 	map_init(&h->exchanges);
@@ -90,6 +108,7 @@ free_exchange(struct http *h, struct http_exchange **place)
 		return;
 	map_remove_id(&h->exchanges, e->id);
 	token_free(&e->identity);
+	posted_free(e->posted);
 	buffer_free(&e->body);
 	buffer_free(&e->response);
 	free(e->pull_json);
@@ -107,8 +126,23 @@ http_refuse(struct lws *wsi, unsigned int status)
 static void
 respond(struct http_exchange *e, unsigned int status)
 {
+	char	text[8];
+
+	snprintf(text, sizeof(text), "%u", status);
+	metric_add_for(METRIC_HTTP_REQUESTS, text, 1);
 	e->status = status;
 	lws_callback_on_writable(e->wsi);
+}
+
+/* As Supabase's clients read errors. */
+static void
+put_broadcast_error(struct buffer *out, const char *code, const char *text)
+{
+	buffer_printf(out, "{\"error\":\"%s: ", code);
+	buffer_json_escaped(out, text, strlen(text));
+	buffer_printf(out, "\",\"code\":\"%s\",\"message\":", code);
+	buffer_json_string(out, text, strlen(text));
+	buffer_putc(out, '}');
 }
 
 static void
@@ -116,7 +150,14 @@ respond_error(struct http_exchange *e, unsigned int status, const char *code, co
 {
 	struct buffer *out = &e->response;
 
+	metric_add_for(METRIC_ERRORS, code, 1);
 	buffer_reset(out);
+	if (e->is_broadcast)
+	{
+		put_broadcast_error(out, code, text);
+		respond(e, status);
+		return;
+	}
 	buffer_printf(out, "{\"error\":{\"code\":\"%s\",\"message\":", code);
 	buffer_json_string(out, text, strlen(text));
 	if (hint != NULL)
@@ -141,7 +182,7 @@ add_cors(struct http_exchange *e, unsigned char **at, unsigned char *end)
 		return false;
 	if (e->origin[0] == '\0')
 		return true;
-	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "POST, OPTIONS", at, end) &&
+	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "GET, POST, OPTIONS", at, end) &&
 		add_header(e, "access-control-allow-headers:", "authorization, content-type, apikey, x-client-info", at, end) &&
 		add_header(e, "access-control-expose-headers:", "retry-after", at, end) && add_header(e, "access-control-max-age:", "600", at, end);
 }
@@ -153,11 +194,15 @@ send_headers(struct http_exchange *e)
 	unsigned char *start = buffer + LWS_PRE;
 	unsigned char *at = start;
 	unsigned char *end = buffer + sizeof(buffer) - 1;
+	char	wait[16];
 
-	if (lws_add_http_common_headers(e->wsi, e->status, "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
+	if (lws_add_http_common_headers(e->wsi, e->status, e->type != NULL ? e->type : "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
 		return -1;
-	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", "2", &at, end))
+	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
+		return -1;
+	snprintf(wait, sizeof(wait), "%d", e->retry_after_s > 0 ? e->retry_after_s : RETRY_AFTER_S);
+	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", wait, &at, end))
 		return -1;
 	e->must_close = e->must_close || e->body_seen < e->body_expected;
 	if (e->must_close && !add_header(e, "connection:", "close", &at, end))
@@ -218,6 +263,47 @@ submit(struct http *h, struct http_exchange *e, enum request_kind kind, const ch
 	h->calls.submit(h->owner, &r, exchange_answer, h, e->id);
 }
 
+/* All or nothing: the rights in every private topic are known before the first message goes. */
+static void
+go_on_broadcasting(struct http *h, struct http_exchange *e)
+{
+	const char *topic = posted_topic(e->posted);
+
+	if (topic != NULL)
+	{
+		submit(h, e, REQUEST_TOPIC, topic);
+		return;
+	}
+	posted_send(e->posted, h->calls.broadcast, h->owner);
+	respond(e, 202);
+}
+
+static void
+take_rights(struct http *h, struct http_exchange *e, const struct answer *a)
+{
+	struct request_error error = request_error(a);
+	struct json *rights = a->status == ANSWER_OK ? json_parse(a->json, a->len, RIGHTS_VALUES_MAX) : NULL;
+
+	if (a->status != ANSWER_OK && error.is_passing)
+		respond_error(e, (unsigned int) error.http_status, error.code, error.text, NULL);
+	else if (posted_may(e->posted, json_root(rights)))
+		go_on_broadcasting(h, e);
+	else
+		respond_error(e, 403, "Unauthorized", "You do not have permissions to write to this topic", NULL);
+	json_free(rights);
+}
+
+static void
+broadcast(struct http *h, struct http_exchange *e)
+{
+	struct posted_problem problem = posted_read(e->posted, e->body.data != NULL ? e->body.data : "", e->body.len, h->options->max_broadcast, h->options->public_topics);
+
+	if (problem.text != NULL)
+		respond_error(e, problem.status, problem.code, problem.text, NULL);
+	else
+		go_on_broadcasting(h, e);
+}
+
 static void
 exchange_answer(void *owner, uint64_t id, const struct answer *a)
 {
@@ -227,6 +313,11 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 
 	if (e == NULL)
 		return;
+	if (e->posted != NULL)
+	{
+		take_rights(h, e, a);
+		return;
+	}
 	if (e->pushed != NULL)
 		works_join(&e->response, e->pushed, a);
 	else if (a->status != ANSWER_OK)
@@ -247,6 +338,20 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	respond(e, 200);
 }
 
+static void
+take_stats(struct http_exchange *e, struct json_value stats)
+{
+	const char *problem = client_stats_take(stats);
+
+	if (problem != NULL)
+	{
+		respond_error(e, 400, "bad_request", problem, NULL);
+		return;
+	}
+	buffer_puts(&e->response, "{\"success\":true}");
+	respond(e, 200);
+}
+
 /* The body is complete: ask the database, unless the request has been refused before. */
 static void
 body_complete(struct http *h, struct http_exchange *e)
@@ -258,11 +363,22 @@ body_complete(struct http *h, struct http_exchange *e)
 	if (e->status != 0)
 		return;
 	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
+	if (e->posted != NULL)
+	{
+		broadcast(h, e);
+		return;
+	}
 	doc = e->body.len > 0 && text_is_utf8(e->body.data, e->body.len) ? json_parse(e->body.data, e->body.len, BODY_VALUES_MAX) : NULL;
 	if (doc == NULL || json_type(json_root(doc)) != JSON_OBJECT)
 	{
 		json_free(doc);
 		respond_error(e, 400, "bad_request", "the body is not a JSON object", NULL);
+		return;
+	}
+	if (e->is_stats)
+	{
+		take_stats(e, json_root(doc));
+		json_free(doc);
 		return;
 	}
 	works_prepare(&w, json_root(doc), NULL);
@@ -293,6 +409,45 @@ check_origin(struct http *h, struct http_exchange *e)
 	return false;
 }
 
+/* Supabase's clients send their key twice; it counts when they have no token. */
+static const char *
+read_api_key(struct http_exchange *e, char *out, size_t size)
+{
+	static const char name[] = "apikey:";
+
+	if (lws_hdr_custom_copy(e->wsi, out, (int) size, name, sizeof(name) - 1) > 0)
+		return out;
+	return lws_get_urlarg_by_name(e->wsi, "apikey=", out, (int) size);
+}
+
+void
+http_address(const struct http *h, struct lws *wsi, char address[ADDRESS_MAX])
+{
+	const char *name = admission_header(h->admission);
+	char	peer[ADDRESS_MAX];
+	char	forwarded[FORWARDED_MAX];
+	int		len = lws_hdr_copy(wsi, forwarded, sizeof(forwarded), WSI_TOKEN_X_FORWARDED_FOR);
+
+	if (name[0] != 'x')
+		len = lws_hdr_custom_copy(wsi, forwarded, sizeof(forwarded), name, (int) strlen(name));
+	if (len <= 0)
+		forwarded[0] = '\0';
+	if (lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+		peer[0] = '\0';
+	admission_address(h->admission, peer, forwarded, address);
+}
+
+/* Whoever is known is counted as that user, all others by their address: also those whose tokens are no good. */
+static bool
+is_within_rate(struct http *h, struct http_exchange *e)
+{
+	char	address[ADDRESS_MAX];
+
+	http_address(h, e->wsi, address);
+	e->retry_after_s = admission_request(h->admission, e->identity.subject, address, loop_now_ms());
+	return e->retry_after_s == 0;
+}
+
 static const char *
 authenticate(struct http *h, struct http_exchange *e)
 {
@@ -301,6 +456,8 @@ authenticate(struct http *h, struct http_exchange *e)
 
 	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, value, sizeof(value));
 	token = auth_bearer(value);
+	if (token == NULL)
+		token = read_api_key(e, value, sizeof(value));
 	return token != NULL ? auth_verify(h->auth, &e->identity, token, strlen(token), time(NULL)) : "no access token was given";
 }
 
@@ -308,13 +465,19 @@ authenticate(struct http *h, struct http_exchange *e)
 static bool
 measure_body(struct http_exchange *e)
 {
-	char	length[24];
+	char	length[64];
 	uint64_t expected = 0;
 	bool	is_clear = lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) <= 0;
+	bool	is_digits;
 
 	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH, length, sizeof(length));
+	is_digits = length[0] != '\0' && length[strspn(length, "0123456789")] == '\0';
 	if (lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
-		is_clear = is_clear && text_uint64(length, strlen(length), &expected) && expected < SIZE_MAX / 2;
+	{
+		is_clear = is_clear && is_digits;
+		if (is_digits && (!text_uint64(length, strlen(length), &expected) || expected > SIZE_MAX / 2))
+			expected = SIZE_MAX / 2;		/* too large, whatever it is */
+	}
 	e->body_expected = (size_t) expected;
 	e->must_close = !is_clear;
 	return is_clear;
@@ -326,11 +489,37 @@ begin_api(struct http *h, struct http_exchange *e)
 	const char *problem;
 
 	if (!check_origin(h, e))
+	{
 		respond_error(e, 403, "forbidden", "this origin is not allowed", NULL);
-	else if ((problem = authenticate(h, e)) != NULL)
-		respond_error(e, 401, "unauthorized", problem, NULL);
-	else if (e->body_expected > h->options->max_body)
+		return;
+	}
+	if (e->body_expected > h->options->max_body)
+	{
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
+		return;
+	}
+	problem = authenticate(h, e);
+	if (!is_within_rate(h, e))
+		respond_error(e, 429, "rate_limited", "too many requests", NULL);
+	else if (problem != NULL)
+		respond_error(e, 401, "unauthorized", problem, NULL);
+}
+
+static void
+begin_broadcast(struct http *h, struct http_exchange *e, const char *path)
+{
+	struct posted_problem problem;
+	char	media[MEDIA_MAX];
+	char	is_private[8];
+	const char *given = lws_get_urlarg_by_name(e->wsi, "private=", is_private, sizeof(is_private));
+
+	begin_api(h, e);
+	if (e->status != 0)
+		return;
+	header(e->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE, media, sizeof(media));
+	e->posted = posted_new(path, given != NULL && strcmp(given, "true") == 0, media, &problem);
+	if (problem.text != NULL)
+		respond_error(e, problem.status, problem.code, problem.text, NULL);
 }
 
 static void
@@ -346,6 +535,67 @@ answer_ready(struct http *h, struct http_exchange *e)
 		buffer_printf(&e->response, "{\"status\":\"not ready\",\"missing\":[%s]}", missing.data);
 	respond(e, missing.len == 0 ? 200 : 503);
 	buffer_free(&missing);
+}
+
+/* A proxy on this machine that hides where its requests come from would make everybody local: see --metrics-token-file. */
+static bool
+is_local(struct lws *wsi)
+{
+	static const enum lws_token_indexes passed_on[] = {WSI_TOKEN_X_FORWARDED_FOR, WSI_TOKEN_HTTP_X_REAL_IP, WSI_TOKEN_HTTP_VIA};
+	char	peer[64] = "";
+
+	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
+		if (lws_hdr_total_length(wsi, passed_on[i]) > 0)
+			return false;
+	if (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)
+		return false;
+	lws_get_peer_simple(wsi, peer, sizeof(peer));
+	return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "::ffff:127.", 11) == 0;
+}
+
+static void
+argument(struct lws *wsi, const char *name, char *out, size_t size)
+{
+	const char *value = lws_get_urlarg_by_name(wsi, name, out, (int) size);
+
+	if (value == NULL)
+		out[0] = '\0';
+	else if (value != out)
+		memmove(out, value, strlen(value) + 1);
+}
+
+/* false: no page of that name. */
+static bool
+answer_page(struct http *h, struct http_exchange *e, const char *path)
+{
+	char	user[256];
+	char	since[32];
+	char	authorization[512];
+	struct page_request r = {.path = path, .user = user, .since = since, .is_local = is_local(e->wsi)};
+	struct page_answer a;
+
+	argument(e->wsi, "user=", user, sizeof(user));
+	argument(e->wsi, "since=", since, sizeof(since));
+	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	r.bearer = auth_bearer(authorization);
+	if (!pages_answer(h->pages, &r, &a, &e->response))
+		return false;
+	memory_require(e->response.failed ? NULL : e->response.data);
+	e->type = a.type;
+	e->policy = a.policy;
+	respond(e, a.status);
+	return true;
+}
+
+static void
+answer_status(struct http *h, struct http_exchange *e)
+{
+	begin_api(h, e);
+	if (e->status != 0)
+		return;
+	h->calls.status(h->owner, &e->identity, &e->response);
+	memory_require(e->response.failed ? NULL : e->response.data);
+	respond(e, 200);
 }
 
 static int
@@ -389,12 +639,17 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
+	bool	is_broadcast = posted_is_address(path);
 	bool	is_api;
+	bool	is_status;
 	struct http_exchange *e;
 
 	free_exchange(h, place);
 	*place = e = new_exchange(h, wsi);
-	is_api = request_of(path, &e->kind);
+	e->is_broadcast = is_broadcast;
+	e->is_stats = strcmp(path, "/api/v1/sync/stats") == 0;
+	is_status = strcmp(path, "/api/v1/sync/status") == 0;
+	is_api = request_of(path, &e->kind) || e->is_stats;
 	if (!measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
 		respond_error(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
@@ -402,9 +657,13 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		free_exchange(h, place);
 		return serve_file(h, wsi, path + 6);
 	}
+	else if (is_post && is_broadcast)
+		begin_broadcast(h, e, path);
 	else if (is_post && is_api)
 		begin_api(h, e);
-	else if (is_options && is_api)
+	else if (is_get && is_status)
+		answer_status(h, e);
+	else if (is_options && (is_api || is_status || is_broadcast))
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -413,7 +672,9 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	}
 	else if (is_get && strcmp(path, "/readyz") == 0)
 		answer_ready(h, e);
-	else if (is_api)
+	else if (is_get && answer_page(h, e, path))
+		return 0;
+	else if (is_api || is_broadcast)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else
 		respond_error(e, 404, "not_found", "there is nothing here", NULL);

@@ -5,9 +5,12 @@
 
 #include <stddef.h>
 
+#include "admission.h"
 #include "auth.h"
 #include "buffer.h"
 #include "options.h"
+#include "pages.h"
+#include "relay.h"
 #include "request.h"
 
 struct http;
@@ -17,14 +20,19 @@ struct lws;
 struct http_calls
 {
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
+	void	(*broadcast)(void *owner, const struct relayed *b);
 	void	(*missing)(void *owner, struct buffer *json);		/* appends JSON strings, by commas: what it takes to be ready */
+	void	(*status)(void *owner, const struct token *who, struct buffer *json);	/* appends what a user may know of the server */
 };
 
-struct http *http_new(const struct options *o, const struct auth *auth, const struct http_calls *calls, void *owner);
+struct http *http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner);
 void	http_free(struct http *h);
 
 /* A libwebsockets callback's reason; *exchange is the connection's, NULL at first. Returns what the callback is to return. */
 int		http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **exchange, const void *in, size_t len);
+
+/* Where the client is, as it is counted; while the headers are there. */
+void	http_address(const struct http *h, struct lws *wsi, char address[ADDRESS_MAX]);
 
 /* Refuses a request whose headers have been read, before anything was answered. */
 int		http_refuse(struct lws *wsi, unsigned int status);

@@ -118,6 +118,13 @@ hub_gauges(const struct hub *h)
 	metric_set_for(METRIC_CHANNELS, "realtime", (double) kinds[1]);
 }
 
+void
+hub_each(const struct hub *h, void (*take)(void *owner, const struct session *s), void *owner)
+{
+	for (const struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+		take(owner, s);
+}
+
 size_t
 hub_count(const struct hub *h)
 {
@@ -296,7 +303,9 @@ hub_replay(void *hub, struct session *s)
 		feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
 	if (s->kind == SESSION_REALTIME)
 		s->resume = r.hub->last_serial;
+	r.hub->batches.is_replay = true;
 	deliver_touched(r.hub);
+	r.hub->batches.is_replay = false;
 }
 
 static int64_t

@@ -17,6 +17,7 @@ void	hub_free(struct hub *h);
 
 void	hub_add(struct hub *h, struct session *s);
 void	hub_remove(struct hub *h, struct session *s);		/* it must be closing */
+void	hub_each(const struct hub *h, void (*take)(void *owner, const struct session *s), void *owner);
 void	hub_gauges(const struct hub *h);
 size_t	hub_count(const struct hub *h);
 

@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "memory.h"
+#include "poller.h"
 
 #define HEADER_ROOM 16384		/* bytes of request headers kept: bearer tokens with many claims are long */
 
@@ -76,6 +77,7 @@ descriptor_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, 
 
 				if (w != NULL)
 					w->wsi = NULL;
+				poller_forget((int) lws_get_socket_fd(wsi));
 				return 0;
 			}
 		default:
@@ -157,6 +159,7 @@ loop_watch_new(struct loop *l, int fd, void (*ready_now)(void *owner), void *own
 	w->ready = ready_now;
 	w->owner = owner;
 	adopt.fd.filefd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	poller_forget(adopt.fd.filefd);
 	if (adopt.fd.filefd >= 0)
 		w->wsi = lws_adopt_descriptor_vhost_via_info(&adopt);
 	if (w->wsi != NULL)

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "log.h"
 #include "options.h"
+#include "plugin.h"
 #include "streamer.h"
 
 #define SPARE_DESCRIPTORS 512		/* beside the clients: the database, plain HTTP, files */
@@ -55,7 +56,8 @@ log_start(const struct options *o)
 
 	buffer_init(&limits);
 	options_limits(o, &limits);
-	log_event(LOG_LEVEL_INFO, "listening", "host=%s port=%d pid=%d %s", o->listen_host, o->listen_port, (int) getpid(), limits.data);
+	log_event(LOG_LEVEL_INFO, "listening", "host=%s port=%d pid=%d plugin=%s %s", o->listen_host, o->listen_port, (int) getpid(),
+			  plugin_name((enum plugin) o->plugin), limits.data);
 	buffer_free(&limits);
 }
 

@@ -66,7 +66,7 @@ static const struct
 	[TASK_LAG] = {"lag", "SELECT pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), $1::pg_lsn)", 1, false},
 	[TASK_STATUS] = {"status", "SELECT s #>> '{conflicts,open}', extract(epoch FROM pg_catalog.now() - (s #>> '{conflicts,oldest_open}')::timestamptz), "
 		"s #>> '{oldest_transaction,seconds}', pg_catalog.jsonb_array_length(s -> 'prepared_transactions'), "
-		"(SELECT pg_catalog.sum((t ->> 'tombstones')::bigint) FROM pg_catalog.jsonb_array_elements(s -> 'tables') t), s #>> '{ledger,bytes}' "
+		"(SELECT pg_catalog.sum((t ->> 'tombstones')::bigint) FROM pg_catalog.jsonb_array_elements(s -> 'tables') t), s #>> '{ledger,bytes}', s ->> 'schema_version' "
 		"FROM (SELECT sync.status()::jsonb) x (s)", 0, false},
 	[TASK_PURGE] = {"purge", "SELECT sync.purge($1::interval, $2::int, $3::interval)::text", 3, true},
 };
@@ -84,6 +84,7 @@ struct maintain
 	int64_t due_ms[TASK_COUNT];
 	int64_t retry_ms[TASK_COUNT];	/* 0: the last one went well */
 
+	char	schema_version[64];	/* JSON */
 	int		batch;				/* of purge: halved when it takes too long */
 	double	purged;				/* in the run under way */
 
@@ -121,11 +122,9 @@ lead(struct maintain *m, bool is_leader, int64_t now_ms)
 		return;
 	m->is_leader = is_leader;
 	m->purged = 0;
-	for (int i = 0; i < STATUS_METRICS; i++)
-		metric_clear(status_metrics[i]);
 	log_event(LOG_LEVEL_INFO, is_leader ? "upkeep_leads" : "upkeep_rests", "interval=%ds keep=%dd keep_log=%dd", m->options->upkeep_interval_s,
 			  m->options->purge_keep_days, m->options->purge_keep_log_days);
-	m->due_ms[TASK_LOCKS] = m->due_ms[TASK_REMINDERS] = m->due_ms[TASK_STATUS] = now_ms;
+	m->due_ms[TASK_LOCKS] = m->due_ms[TASK_REMINDERS] = now_ms;
 	m->due_ms[TASK_PURGE] = now_ms + (interval_ms < FIRST_PURGE_MS ? interval_ms : FIRST_PURGE_MS);
 }
 
@@ -170,8 +169,9 @@ purged(struct maintain *m, PGresult *r, int64_t now_ms)
 }
 
 static void
-note_status(PGresult *r)
+note_status(struct maintain *m, PGresult *r)
 {
+	snprintf(m->schema_version, sizeof(m->schema_version), "%s", value_at(r, STATUS_METRICS) != NULL ? value_at(r, STATUS_METRICS) : "null");
 	for (int i = 0; i < STATUS_METRICS; i++)
 		metric_set(status_metrics[i], number_at(r, i));
 }
@@ -197,7 +197,7 @@ take_answer(struct maintain *m, enum task task, PGresult *r, int64_t now_ms)
 			m->due_ms[task] = now_ms + LAG_MS;
 			break;
 		case TASK_STATUS:
-			note_status(r);
+			note_status(m, r);
 			m->due_ms[task] = now_ms + STATUS_MS;
 			break;
 		case TASK_PURGE:
@@ -266,8 +266,6 @@ is_due(const struct maintain *m, enum task task, int64_t now_ms)
 			return m->due_ms[task] != 0;
 		case TASK_LEAD:
 			return is_on && !m->is_leader;
-		case TASK_STATUS:
-			return m->is_leader || !is_on;		/* somebody has to look */
 		case TASK_LAG:
 			return m->calls.received(m->owner) != 0;
 		case TASK_RELEASE:
@@ -379,6 +377,9 @@ disconnected(void *owner)
 	struct maintain *m = owner;
 
 	lead(m, false, loop_now_ms());
+	metric_clear(METRIC_SLOT_LAG_BYTES);
+	for (int i = 0; i < STATUS_METRICS; i++)
+		metric_clear(status_metrics[i]);
 }
 
 static const char *
@@ -407,6 +408,7 @@ maintain_new(struct loop *l, const struct options *o, const struct maintain_call
 	m->calls = *calls;
 	m->owner = owner;
 	m->batch = BATCH_MOST;
+	strcpy(m->schema_version, "null");
 	departed_init(&m->departed);
 	buffer_init(&m->lines);
 	m->pg = pg_new(l, o->upkeep_database, false, "maintenance", &pg_calls, m);
@@ -446,6 +448,12 @@ void
 maintain_left(struct maintain *m, const char *user, const char *device, int64_t now_ms)
 {
 	departed_leave(&m->departed, user, device, now_ms);
+}
+
+const char *
+maintain_schema_version(const struct maintain *m)
+{
+	return m->schema_version;
 }
 
 static void

@@ -23,6 +23,7 @@ struct maintain *maintain_new(struct loop *l, const struct options *o, const str
 void	maintain_free(struct maintain *m);
 void	maintain_tick(struct maintain *m, int64_t now_ms);		/* some times a second */
 bool	maintain_is_up(const struct maintain *m);
+const char *maintain_schema_version(const struct maintain *m);	/* JSON, as of the last minute; "null" before it is known */
 bool	maintain_leads(const struct maintain *m);
 
 /* A channel of a user's device began or ended; a device without any for a while loses its locks. */

@@ -28,7 +28,7 @@ enum metric_type
 	X(CHANNELS, "sync_channels", GAUGE, "kind", "Channels joined, by kind.") \
 	X(SESSIONS, "sync_sessions", GAUGE, "state", "Sessions of the sync channel, by state.") \
 	X(JOINS, "sync_joins_total", COUNTER, "kind", "Joins that succeeded, by kind of channel.") \
-	X(JOINS_REFUSED, "sync_joins_refused_total", COUNTER, "code", "Joins refused, by error code.") \
+	X(JOINS_REFUSED, "sync_joins_refused_total", COUNTER, "kind", "Joins refused, by kind of channel.") \
 	X(LIMITED, "sync_limited_total", COUNTER, "limit", "Messages, requests and connections refused by a limit, by limit.") \
 	X(TOKENS_REFUSED, "sync_tokens_refused_total", COUNTER, NULL, "Access tokens refused.") \
 	X(MESSAGES_IN, "sync_messages_received_total", COUNTER, NULL, "Messages from clients.") \
@@ -37,7 +37,7 @@ enum metric_type
 	X(BYTES_OUT, "sync_bytes_sent_total", COUNTER, NULL, "Bytes of messages to clients.") \
 	X(BATCHES, "sync_batches_sent_total", COUNTER, NULL, "Batches of changes put out to clients.") \
 	X(CHANGES, "sync_changes_sent_total", COUNTER, NULL, "Changes put out to clients, each counted for each client.") \
-	X(COMMIT_TO_SEND, "sync_commit_to_send_seconds", TIMES, NULL, "From the commit (the server's clock) to the handing of its frame to the socket (our clock).") \
+	X(COMMIT_TO_SEND, "sync_commit_to_send_seconds", TIMES, NULL, "From the commit (the server's clock; with wal2json from when the server had decoded it) to the handing of its frame to the socket (our clock).") \
 	X(WAL_RECORDS, "sync_wal_records_total", COUNTER, NULL, "Records decoded from the slot.") \
 	X(WAL_BYTES, "sync_wal_bytes_total", COUNTER, NULL, "Bytes received from the slot.") \
 	X(TRANSACTIONS, "sync_transactions_total", COUNTER, NULL, "Transactions with changes decoded.") \

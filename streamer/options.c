@@ -11,7 +11,7 @@
 
 #include "option_value.h"
 
-enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH };
+enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH, ON_OFF };
 
 struct option
 {
@@ -25,6 +25,7 @@ struct option
 };
 
 #define AT(member) offsetof(struct options, member)
+#define KIB INT64_C(1024)
 #define MIB (INT64_C(1) << 20)
 #define GIB (INT64_C(1) << 30)
 
@@ -39,6 +40,7 @@ static const struct option table[] = {
 	{"jwt-issuer", TEXT, AT(jwt_issuer), "", 0, 0, "what tokens must have as iss; empty: anything"},
 	{"jwt-audience", TEXT, AT(jwt_audience), "", 0, 0, "what tokens must have as, or among, aud; empty: anything"},
 	{"allow-origin", LIST, AT(allow_origin), "", 0, 0, "web origins let in, comma list; * any; empty: same host"},
+	{"public-topics", ON_OFF, AT(public_topics), "off", 0, 0, "on: broadcast and presence in topics that nobody declared; off: only private ones"},
 	{"default-role", TEXT, AT(default_role), "", 0, 0, "database role of tokens without a role; empty: refuse them"},
 	{"plugin", PLUGIN, AT(plugin), "wal2json", 0, 0, "wal2json or pgoutput: what decodes the WAL"},
 	{"demo", TEXT, AT(demo), "", 0, 0, "directory served at /demo/"},
@@ -48,16 +50,25 @@ static const struct option table[] = {
 	{"max-joins", COUNT, AT(max_joins), "50", 1, 10000, "joined channels of one client"},
 	{"max-frame", SIZE, AT(max_frame), "65536", 1024, 64 * MIB, "one frame of a client"},
 	{"max-push", SIZE, AT(max_push), "1M", 1024, 256 * MIB, "one push of a client"},
+	{"max-broadcast", SIZE, AT(max_broadcast), "65536", 1024, 256 * KIB, "payload of one broadcast"},
 	{"max-body", SIZE, AT(max_body), "16M", 1024, 256 * MIB, "body of one HTTP request"},
 	{"max-queue", SIZE, AT(max_queue), "1M", 65536, GIB, "unsent data of one client before it must pull"},
 	{"ring-size", SIZE, AT(ring_size), "64M", MIB, 64 * GIB, "memory for recent changes"},
 	{"auth-timeout", SECONDS, AT(auth_timeout_s), "10", 1, 3600, "seconds until a client must have joined"},
 	{"ping-interval", SECONDS, AT(ping_interval_s), "30", 1, 3600, "seconds between pings"},
 	{"max-messages-per-second", COUNT, AT(max_messages_per_second), "50", 1, 100000, "messages of one client"},
+	{"max-clients-per-address", COUNT, AT(max_clients_per_address), "1000", 0, 1000000, "connected clients of one address; 0: any number"},
+	{"max-clients-per-user", COUNT, AT(max_clients_per_user), "100", 0, 1000000, "connected clients of one user; 0: any number"},
+	{"max-joins-per-second", COUNT, AT(max_joins_per_second), "25", 0, 100000, "joins of one client; 0: any number"},
+	{"max-requests-per-second", COUNT, AT(max_requests_per_second), "100", 0, 100000, "HTTP requests of one user; 0: any number"},
+	{"trusted-proxies", LIST, AT(trusted_proxies), "", 0, 0, "addresses and networks whose --proxy-header is believed"},
+	{"proxy-header", TEXT, AT(proxy_header), "x-forwarded-for", 0, 0, "where they tell the client's address: that or forwarded"},
 	{"upkeep-interval", SECONDS, AT(upkeep_interval_s), "3600", 0, 604800, "seconds between purges; 0: this streamer does no upkeep"},
 	{"purge-keep", COUNT, AT(purge_keep_days), "30", 0, 36500, "days that deletions and verdicts are kept: how long a device may stay away"},
 	{"purge-keep-log", COUNT, AT(purge_keep_log_days), "365", 0, 36500, "days that history, activity, the sync log and unused devices are kept"},
 	{"no-pull-log", SWITCH, AT(no_pull_log), NULL, 0, 0, "do not write pulls to the sync log"},
+	{"metrics-token-file", TEXT, AT(metrics_token_file), "", 0, 0, "file with the token for /metrics and the live page; empty: they are shown to this machine only"},
+	{"no-live-page", SWITCH, AT(no_live_page), NULL, 0, 0, "do not serve the live page at /"},
 	{"check", SWITCH, AT(check), NULL, 0, 0, "try the settings and the database, then exit"},
 	{"help", SWITCH, AT(help), NULL, 0, 0, "print this, then exit"},
 	{"version", SWITCH, AT(version), NULL, 0, 0, "print the version, then exit"},
@@ -149,6 +160,7 @@ read_value(struct source *s, const struct option *d, const char *value)
 		case LEVEL:
 			return option_read_level(dst, value);
 		case SWITCH:
+		case ON_OFF:
 			return option_read_switch(dst, value);
 		default:
 			if (!option_read_number(unit_of(d), value, &number) || number < d->least || number > d->most)
@@ -173,7 +185,7 @@ set_option(struct source *s, const struct option *d, const char *value)
 	else if (d->type == SIZE)
 		buffer_printf(s->error, "a size in bytes (k, M, G allowed) from %lld to %lld", (long long) d->least, (long long) d->most);
 	else
-		buffer_puts(s->error, d->type == SWITCH ? "true or false" : d->help);
+		buffer_puts(s->error, d->type == SWITCH ? "true or false" : d->type == ON_OFF ? "on or off" : d->help);
 	buffer_printf(s->error, ", not \"%.100s\"", value);
 	return false;
 }

@@ -22,6 +22,7 @@ struct options
 	char   *jwt_audience;
 	char   *allow_origin;		/* comma list; "" = same host only; "*" = any */
 	char   *default_role;		/* "" = a token must name its role */
+	bool	public_topics;
 	char   *demo;				/* directory served at /demo/, "" = off */
 	int		plugin;				/* enum plugin */
 	int		log_level;			/* enum log_level */
@@ -30,16 +31,25 @@ struct options
 	int		max_joins;
 	size_t	max_frame;
 	size_t	max_push;
+	size_t	max_broadcast;
 	size_t	max_body;
 	size_t	max_queue;
 	size_t	ring_size;
 	int		auth_timeout_s;
 	int		ping_interval_s;
 	int		max_messages_per_second;
+	int		max_clients_per_address;	/* 0: no limit, like the next three */
+	int		max_clients_per_user;
+	int		max_joins_per_second;
+	int		max_requests_per_second;
+	char   *trusted_proxies;	/* comma list of networks */
+	char   *proxy_header;
 	int		upkeep_interval_s;
 	int		purge_keep_days;
 	int		purge_keep_log_days;
 	bool	no_pull_log;
+	bool	no_live_page;
+	char   *metrics_token_file;	/* "": metrics and the live page are shown to this machine only */
 	bool	check;
 	bool	help;
 	bool	version;

@@ -5,6 +5,7 @@
 
 #include "reader.h"
 
+#define EPOCH_2000_US INT64_C(946684800000000)
 #define BOOL_OID 16
 #define COLUMNS_MAX 1664		/* more than a table can have */
 
@@ -386,7 +387,7 @@ read_commit(struct pgoutput *p, struct bytes *b, struct record *r)
 {
 	get_bytes(b, 9);			/* flags, and where the commit begins */
 	r->end_lsn = get_number(b, 8);
-	get_bytes(b, 8);			/* when */
+	r->committed_us = (int64_t) get_number(b, 8) + EPOCH_2000_US;
 	p->xid = 0;
 	return is_whole(b) && r->xid != 0;
 }

@@ -157,3 +157,16 @@ plugin_check(int server_version_num, const char *setting, const char *plugin, st
 	buffer_puts(text, "this server version has no setting output_plugin_libraries and needs none; do not put it into postgresql.conf, the server would not start.");
 	return PLUGIN_NOT_NEEDED;
 }
+
+const char *
+plugin_cure(enum plugin plugin, const char *reason)
+{
+	if (strstr(reason, "output plugin") != NULL)
+		return plugin == PLUGIN_WAL2JSON ? "a superuser must add wal2json to output_plugin_libraries: --check shows the statement; or use --plugin pgoutput"
+			: "a superuser must add pgoutput to output_plugin_libraries: --check shows the statement";
+	if (plugin == PLUGIN_WAL2JSON && strstr(reason, "could not access file") != NULL)
+		return "install wal2json on the database's machine (Debian: postgresql-<major>-wal2json), or use --plugin pgoutput";
+	if (plugin == PLUGIN_PGOUTPUT && strstr(reason, "publication") != NULL)
+		return "a superuser must run SELECT sync.publish() in this database";
+	return NULL;
+}

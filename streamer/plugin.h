@@ -30,4 +30,7 @@ enum plugin_verdict
  * diagnosis to text: one sentence, then for PLUGIN_NOT_LISTED the exact cure; nothing for PLUGIN_LISTED. */
 enum plugin_verdict plugin_check(int server_version_num, const char *setting, const char *plugin, struct buffer *text);
 
+/* What the server said when the plugin could not be used: how to cure it, one sentence; NULL: it was about something else. */
+const char *plugin_cure(enum plugin plugin, const char *reason);
+
 #endif

@@ -13,6 +13,7 @@ struct presence_key
 {
 	char   *name;		/* owned */
 	struct presence_meta *metas;		/* those that are gone too, until it was told */
+	bool	has_overlapped;		/* it has had several metas at once: the old and the new of an update count */
 	bool	is_changed;
 	struct presence_key *next_changed;
 };
@@ -303,6 +304,8 @@ settle(struct presence *p, struct presence_key *k)
 {
 	struct presence_meta **link = &k->metas;
 
+	k->has_overlapped = k->has_overlapped || (k->metas != NULL && k->metas->next != NULL);
+	p->has_overlap = p->has_overlap || k->has_overlapped;
 	while (*link != NULL)
 	{
 		struct presence_meta *m = *link;
@@ -340,6 +343,7 @@ presence_put_diff(struct presence *p, struct buffer *out)
 	size_t	start = out->len;
 	bool	has_news;
 
+	p->has_overlap = false;
 	buffer_puts(out, "{\"joins\":{");
 	has_news = put_changed(p, out, TELL_JOINS);
 	buffer_puts(out, "},\"leaves\":{");

@@ -36,6 +36,7 @@ struct presence
 	struct map keys;				/* key → presence_key */
 	struct map refs;				/* ref → presence_meta that is not gone */
 	struct presence_key *changed;	/* those with something to tell */
+	bool	has_overlap;			/* the last diff told is of a key that has had several metas at once */
 };
 
 void	presence_init(struct presence *p);

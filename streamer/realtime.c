@@ -8,6 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "entrance.h"
 #include "log.h"
 #include "memory.h"
 
@@ -28,7 +29,7 @@ realtime_free(struct realtime *r)
 	if (r == NULL)
 		return;
 	bindings_release(r->bindings);
-	free(r->rights);
+	free(r->state);
 	free(r->list);
 	free(r);
 }
@@ -57,6 +58,8 @@ read_config(struct json_value payload)
 	r->acks_broadcasts = read_flag(broadcast, "ack");
 	r->hears_itself = read_flag(broadcast, "self");
 	r->has_presence = read_flag(presence, "enabled");
+	r->is_supabase = json_type(json_member(config, "postgres_changes")) == JSON_ARRAY;
+	r->is_anonymous = read_flag(presence, "anonymous");
 	if (!json_string(json_member(presence, "key"), r->presence_key, sizeof(r->presence_key)))
 		r->presence_key[0] = '\0';
 	r->binding_count = bindings_count(list);
@@ -158,12 +161,23 @@ tell_bindings(struct session *s)
 static void
 be_ready(struct session *s)
 {
+	bool	is_join = !s->realtime->is_answered;
+
 	s->realtime->step = REALTIME_READY;
 	if (s->state == SESSION_AUTHENTICATED)
 		session_enter(s, SESSION_CATCHING_UP);
-	if (!s->realtime->is_answered)
+	if (is_join)
 		reply(s);
 	tell_bindings(s);
+	if (is_join)
+		entrance_enter(s);
+}
+
+static void
+ask_state(struct session *s)
+{
+	s->realtime->is_state_due = true;
+	session_want_pull(s);
 }
 
 static void
@@ -171,16 +185,20 @@ go_on(struct session *s)
 {
 	struct realtime *r = s->realtime;
 
-	if (r->step == REALTIME_RIGHTS && !r->is_private)
-		r->step = REALTIME_CHANGES;
-	if (r->step == REALTIME_CHANGES && r->binding_count == 0)
-		r->step = REALTIME_READY;
-	if (r->step == REALTIME_RIGHTS)
-		realtime_refuse(s, "Unauthorized", "You do not have permissions to read from this Channel topic");
-	else if (r->step == REALTIME_CHANGES)
-		session_want_pull(s);
+	if (r->binding_count > 0)
+		ask_state(s);
 	else
 		be_ready(s);
+}
+
+static void
+ask_rights(struct session *s)
+{
+	s->realtime->step = REALTIME_RIGHTS;
+	if (entrance_ask(s) != ENTRANCE_GRANTED)
+		return;
+	s->realtime->step = REALTIME_CHANGES;
+	go_on(s);
 }
 
 void
@@ -193,7 +211,7 @@ realtime_join(struct session *s, const struct message *m, struct token *identity
 	if (realtime_name(s)[0] == '\0')
 		realtime_refuse(s, "TopicNameRequired", "You must provide a topic name");
 	else
-		go_on(s);
+		ask_rights(s);
 }
 
 /* Nothing goes out under the old rights from here on; what comes meanwhile waits in the ring. */
@@ -205,8 +223,7 @@ realtime_renew(struct session *s, struct token *identity)
 	*identity = (struct token){0};
 	if (s->state == SESSION_LIVE)
 		session_pull_later(s, s->now_ms);
-	s->realtime->step = REALTIME_RIGHTS;
-	go_on(s);
+	ask_rights(s);
 }
 
 enum request_kind
@@ -214,9 +231,14 @@ realtime_request(struct session *s, struct buffer *out)
 {
 	struct realtime *r = s->realtime;
 
-	s->pull_at_ms = 0;
-	if (r->step == REALTIME_READY)
-		r->step = REALTIME_CHANGES;
+	r->has_asked_rights = r->is_rights_due;
+	r->is_rights_due = false;
+	if (r->has_asked_rights)
+	{
+		buffer_puts(out, realtime_name(s));
+		return REQUEST_TOPIC;
+	}
+	r->is_state_due = false;
 	bindings_request(out, r->list, feed_tables(s->feed));
 	return REQUEST_STATE;
 }
@@ -269,7 +291,8 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 		*snapshot = (struct snapshot){0};
 	}
 	session_enter(s, SESSION_LIVE);
-	be_ready(s);
+	if (r->step != REALTIME_READY)
+		be_ready(s);
 	s->calls.replay(s->calls.hub, s);
 	return true;
 }
@@ -280,10 +303,10 @@ tell_rights(struct session *s, const char *rights)
 {
 	struct realtime *r = s->realtime;
 
-	if (r->rights != NULL && strcmp(r->rights, rights) != 0)
+	if (r->state != NULL && strcmp(r->state, rights) != 0)
 		realtime_system(s, "postgres_changes", true, "Your rights have changed: read again what you show");
-	free(r->rights);
-	r->rights = memory_string(rights);
+	free(r->state);
+	r->state = memory_string(rights);
 }
 
 static void
@@ -322,10 +345,10 @@ take_refusal(struct session *s, const struct answer *a)
 }
 
 /* If another one is wanted already, that is for a reason which this one did not know. */
-void
-realtime_answer(struct session *s, const struct answer *a)
+static void
+take_answer(struct session *s, const struct answer *a)
 {
-	if (s->is_pull_wanted)
+	if (s->realtime->is_state_due || s->state == SESSION_LIVE)
 		return;
 	if (a->status == ANSWER_OK)
 		take_state(s, a);
@@ -334,14 +357,36 @@ realtime_answer(struct session *s, const struct answer *a)
 }
 
 void
+realtime_answer(struct session *s, const struct answer *a)
+{
+	struct realtime *r = s->realtime;
+
+	if (!r->has_asked_rights)
+		take_answer(s, a);
+	else if (entrance_answer(s, a) != ENTRANCE_GRANTED)
+		return;
+	else if (r->step == REALTIME_RIGHTS)
+	{
+		r->step = REALTIME_CHANGES;
+		go_on(s);
+	}
+	else if (r->is_state_due)		/* its request was used up for this one */
+		session_want_pull(s);
+}
+
+void
 realtime_tick(struct session *s)
 {
 	struct realtime *r = s->realtime;
 
 	if (!r->is_answered && s->now_ms - r->begun_ms > REALTIME_JOIN_MS)
+	{
 		realtime_refuse(s, "UnableToConnectToProject", feed_is_ready(s->feed) ? "The database did not answer in time" : "The stream of changes is not ready yet");
-	else if (s->state != SESSION_LIVE && s->pull_at_ms != 0 && s->now_ms >= s->pull_at_ms && feed_is_ready(s->feed))
-		session_want_pull(s);
+		return;
+	}
+	if (s->state != SESSION_LIVE && r->binding_count > 0 && s->pull_at_ms != 0 && s->now_ms >= s->pull_at_ms && feed_is_ready(s->feed))
+		ask_state(s);
+	entrance_tick(s);
 }
 
 /* A channel that lags too far behind is closed on the way. */

@@ -9,10 +9,12 @@
 
 #include "batch.h"
 #include "bindings.h"
+#include "presence.h"
+#include "rights.h"
 #include "session.h"
+#include "topics.h"
 
 #define REALTIME_TOPIC_PREFIX "realtime:"
-#define REALTIME_KEY_MAX 255		/* of presence */
 
 /* What is left to do until the join is answered, or a new token in force. */
 enum realtime_step
@@ -33,12 +35,26 @@ struct realtime
 	bool	is_private;
 	bool	acks_broadcasts;
 	bool	hears_itself;			/* its own broadcasts too */
-	bool	has_presence;
-	char	presence_key[REALTIME_KEY_MAX + 1];		/* "": the server makes one */
-	char   *list;					/* owned: postgres_changes of the config, a JSON array */
+	bool	is_supabase;			/* its client is Supabase's, by the looks of its config */
+	bool	has_presence;			/* it wants to know who is there */
+	bool	is_anonymous;			/* when it is present it shows a random key and nothing else */
+	char	presence_key[PRESENCE_KEY_MAX + 1];		/* "": the server makes one */
+
+	struct rights rights;			/* in the topic */
+	bool	is_rights_due;			/* its next request asks for them */
+	bool	has_asked_rights;		/* its request under way does */
+	int64_t recheck_ms;				/* when they are asked for again */
+	bool	is_recheck_doubled;		/* and once more after that */
+	struct topic_member member;
+	bool	sees_presence;			/* it has been shown presence_state */
+	char	presence_ref[PRESENCE_REF_MAX + 1];		/* of its own presence; "": none */
+	int64_t presence_ms;			/* limit of presence calls: thousandths of calls used, as of then */
+	int64_t presence_calls;
+	char   *list;					/* owned: postgres_changes of the config, a JSON array; NULL: none */
 	int		binding_count;			/* in it */
 	struct bindings *bindings;		/* owned reference; NULL: none, or not live yet */
-	char   *rights;					/* owned: the answer of sync.session_state that it lives by */
+	char   *state;					/* owned: the answer of sync.session_state that it lives by */
+	bool	is_state_due;			/* its next request asks for it */
 };
 
 /* Takes the identity over; the join is answered now or later. */

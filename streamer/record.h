@@ -43,6 +43,7 @@ struct record
 	uint32_t xid;				/* 0 in a message that is not transactional */
 	uint64_t lsn;				/* of a message: its own */
 	uint64_t end_lsn;			/* of a commit: the transaction's end */
+	int64_t committed_us;		/* of a commit: its time, Unix microseconds of the server's clock; 0: not told (wal2json) */
 	const char *schema;			/* of rows and truncates, else "" */
 	const char *table;
 	const struct field *columns;	/* the new row, in attnum order; none in a delete */

@@ -255,7 +255,7 @@ void
 relay_flush(struct relay *r)
 {
 	r->is_woken = false;
-	if (r->is_sending || !r->is_hearing)
+	if (r->is_sending || !r->is_hearing)		/* also when it has said goodbye */
 		return;
 	if (r->is_state_due && r->first == NULL && r->other_count > 0)
 		put_state(r);
@@ -506,8 +506,10 @@ relay_tick(struct relay *r, int64_t now_ms)
 void
 relay_say_goodbye(struct relay *r)
 {
-	if (r->other_count == 0 || r->is_sending)
-		return;
-	drop_items(r);
-	send(r, ",\"bye\":true");
+	if (r->other_count > 0 && r->is_hearing)
+	{
+		drop_items(r);
+		send(r, ",\"bye\":true");
+	}
+	r->is_hearing = false;
 }

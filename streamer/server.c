@@ -8,12 +8,14 @@
 
 #include <libwebsockets.h>
 
+#include "admission.h"
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "poller.h"
 #include "writer.h"
 
-#define CLOSE_LIMIT_S 3				/* for the closing handshake */
+#define CLOSE_LIMIT_S 5				/* for the closing handshake */
 #define REASON_MAX 64
 #define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 #define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
@@ -24,6 +26,7 @@ struct server
 	const struct options *options;
 	struct http *http;
 	struct connections *connections;
+	struct admission *admission;
 	struct lws_vhost *vhost;
 	struct writer writer;
 	bool	is_stopping;
@@ -38,8 +41,10 @@ struct socket
 	struct outlet outlet;
 	struct http_exchange *exchange;
 	struct buffer message;				/* fragments so far */
+	char   *address;					/* owned: of the client, as it is counted; NULL: it is not */
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
 	bool	is_drained;
+	bool	has_sent_close;				/* the client's is waited for */
 	char	close_reason[REASON_MAX];
 };
 
@@ -88,6 +93,7 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 	char	path[64];
 	char	origin[256];
 	char	host[256];
+	char	address[ADDRESS_MAX];
 	enum message_format format;
 
 	header(wsi, WSI_TOKEN_UPGRADE, upgrade, sizeof(upgrade));
@@ -102,6 +108,9 @@ confirm_upgrade(struct server *s, struct lws *wsi)
 		return http_refuse(wsi, 400);
 	if (!origin_is_allowed(s->options->allow_origin, origin, host))
 		return http_refuse(wsi, 403);
+	http_address(s->http, wsi, address);
+	if (!admission_client_has_room(s->admission, address, loop_now_ms()))
+		return http_refuse(wsi, 429);
 	if (s->is_stopping || connections_count(s->connections) >= (size_t) s->options->max_clients)
 		return http_refuse(wsi, 503);
 	return 0;
@@ -112,11 +121,15 @@ established(struct server *s, struct lws *wsi, struct socket *socket)
 {
 	char	authorization[TOKEN_MAX + 16];
 	char	api_key[ARGUMENT_MAX];
+	char	address[ADDRESS_MAX];
 	struct handshake h;
 
 	header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
+	http_address(s->http, wsi, address);
 	socket->server = s;
 	socket->wsi = wsi;
+	socket->address = memory_string(address);
+	admission_client_enter(s->admission, address);
 	buffer_init(&socket->message);
 	h.bearer = auth_bearer(authorization);
 	h.api_key = read_api_key(wsi, api_key, sizeof(api_key));
@@ -135,24 +148,40 @@ closed(struct socket *socket)
 	socket->connection = NULL;
 	if (socket->server != NULL)
 		outlet_close(&socket->server->writer, &socket->outlet);
+	if (socket->address != NULL)
+		admission_client_leave(socket->server->admission, socket->address);
+	free(socket->address);
+	socket->address = NULL;
 	buffer_free(&socket->message);
 	socket->wsi = NULL;
 }
 
+/* The close frame is ours, and what the client still sends is read and thrown away until its own comes: the library would hang up in the middle of a
+ * flood, and the reset that follows takes the reason away from the client before it has read it. */
 static int
-close_now(struct socket *socket)
+send_close(struct socket *socket)
 {
-	lws_close_reason(socket->wsi, (enum lws_close_status) socket->close_code, (unsigned char *) socket->close_reason, strlen(socket->close_reason));
-	return -1;
+	unsigned char bytes[LWS_PRE + 4 + REASON_MAX] = {0};
+	unsigned char *frame = bytes + LWS_PRE;
+	size_t	len = strlen(socket->close_reason);
+
+	frame[0] = 0x88;		/* final, close */
+	frame[1] = (unsigned char) (2 + len);
+	frame[2] = (unsigned char) (socket->close_code >> 8);
+	frame[3] = (unsigned char) (socket->close_code & 0xff);
+	memcpy(frame + 4, socket->close_reason, len);
+	socket->has_sent_close = true;
+	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_ACK, CLOSE_LIMIT_S);
+	return lws_write(socket->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : 0;
 }
 
 static int
 refuse_message(struct socket *socket, int code, const char *reason)
 {
 	log_event(LOG_LEVEL_DEBUG, "message_refused", "code=%d reason=\"%s\"", code, reason);
-	socket->close_code = code;
-	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
-	return close_now(socket);
+	buffer_free(&socket->message);
+	server_close(socket, code, reason);
+	return 0;
 }
 
 /* The library sets no limit to a message and passes it on in pieces: they are counted here. */
@@ -183,13 +212,47 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 static int
 write_out(struct server *s, struct socket *socket)
 {
-	if (socket->close_code != 0 && socket->is_drained)
-		return close_now(socket);
+	if (socket->has_sent_close)
+		return 0;
+	if (socket->close_code != 0 && socket->is_drained && !lws_send_pipe_choked(socket->wsi))
+		return send_close(socket);
 	if (writer_writable(&s->writer, &socket->outlet, &socket->is_drained) != 0)
 		return -1;
 	if (socket->close_code != 0)
 		lws_callback_on_writable(socket->wsi);
 	return 0;
+}
+
+/* Connections are counted by the address that the kernel knows before a byte was read: headers come later. It is kept in the library's place for that. */
+static bool
+has_room_for(struct server *s, int descriptor)
+{
+	char	peer[ADDRESS_MAX];
+
+	return lws_get_peer_simple_fd(descriptor, peer, sizeof(peer)) == NULL || admission_socket_has_room(s->admission, peer);
+}
+
+static void
+count_in(struct server *s, struct lws *wsi)
+{
+	char	peer[ADDRESS_MAX];
+
+	if (lws_get_opaque_user_data(wsi) != NULL || lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, memory_string(peer));
+	admission_socket_enter(s->admission, peer);
+}
+
+static void
+count_out(struct server *s, struct lws *wsi)
+{
+	char   *peer = lws_get_opaque_user_data(wsi);
+
+	if (peer == NULL)
+		return;
+	lws_set_opaque_user_data(wsi, NULL);
+	admission_socket_leave(s->admission, peer);
+	free(peer);
 }
 
 static int
@@ -200,6 +263,15 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 
 	switch ((int) reason)
 	{
+		case LWS_CALLBACK_FILTER_NETWORK_CONNECTION:
+			poller_forget((int) (intptr_t) in);
+			return has_room_for(s, (int) (intptr_t) in) ? 0 : 1;
+		case LWS_CALLBACK_SERVER_NEW_CLIENT_INSTANTIATED:
+			count_in(s, wsi);
+			return 0;
+		case LWS_CALLBACK_WSI_DESTROY:
+			count_out(s, wsi);
+			return 0;
 		case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 			return confirm_upgrade(s, wsi);
 		case LWS_CALLBACK_ESTABLISHED:
@@ -213,7 +285,7 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 			return write_out(s, socket);
 		case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 			outlet_end(&socket->server->writer, &socket->outlet);
-			return 0;
+			return socket->has_sent_close ? -1 : 0;
 		case LWS_CALLBACK_CLOSED:
 			closed(socket);
 			return 0;
@@ -236,7 +308,7 @@ static const struct lws_protocols protocols[] = {
 };
 
 struct server *
-server_new(struct loop *l, const struct options *o, struct http *http)
+server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission)
 {
 	struct server *s = memory_new(sizeof(*s));
 	struct lws_context_creation_info info = {0};
@@ -244,6 +316,7 @@ server_new(struct loop *l, const struct options *o, struct http *http)
 	s->loop = l;
 	s->options = o;
 	s->http = http;
+	s->admission = admission;
 	writer_init(&s->writer);
 	info.vhost_name = "clients";
 	info.port = o->listen_port;

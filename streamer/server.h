@@ -13,7 +13,7 @@
 struct server;
 
 /* NULL: it cannot listen there; the reason was logged. */
-struct server *server_new(struct loop *l, const struct options *o, struct http *http);
+struct server *server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission);
 void	server_free(struct server *s);		/* after the loop is gone: libwebsockets closes clients when its context goes */
 void	server_serve(struct server *s, struct connections *connections);		/* before the first turn */
 void	server_stop_listening(struct server *s);

@@ -192,6 +192,7 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 {
 	struct buffer text;
 
+	metric_add_for(is_ok ? METRIC_JOINS : METRIC_JOINS_REFUSED, s->kind == SESSION_SYNC ? "sync" : "realtime", 1);
 	buffer_init(&text);
 	message_put_reply(&text, s->format, s->join_ref, s->join_ref, s->topic, is_ok, response->data, response->len);
 	put_text(s, &text, NULL);
@@ -360,6 +361,7 @@ pull_failed(struct session *s, const struct answer *a)
 		session_close(s, "phx_error", e.code);
 		return;
 	}
+	metric_add_for(METRIC_ERRORS, e.code, 1);
 	buffer_init(&response);
 	message_error_object(&response, e.code, e.text != NULL ? e.text : "", e.hint);
 	session_reply_to_join(s, false, &response);
@@ -374,13 +376,13 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	struct page page = {0};
 
 	s->now_ms = now_ms;
-	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
-		return;
-	if (s->kind == SESSION_REALTIME)
+	if (s->kind == SESSION_REALTIME && s->state != SESSION_CLOSING)
 	{
 		realtime_answer(s, a);
 		return;
 	}
+	if (s->state != SESSION_AUTHENTICATED && s->state != SESSION_CATCHING_UP)
+		return;
 	if (a->status != ANSWER_OK)
 		pull_failed(s, a);
 	else if (!page_read(&page, a->json, a->len))

@@ -32,6 +32,7 @@ enum session_kind
 
 struct batches;
 struct realtime;
+struct rooms;
 struct route;
 
 /* What the hub keeps for a session; only hub.c touches it. */
@@ -84,6 +85,7 @@ struct session
 	enum message_format format;	/* of its client */
 	struct token identity;		/* owned */
 	struct realtime *realtime;	/* owned; NULL unless SESSION_REALTIME */
+	struct rooms *rooms;		/* of that kind: where its topic is */
 	char   *device_id;			/* owned JSON string of the join; NULL: none */
 	char   *base;				/* owned: the pull request's members but the token, without braces */
 

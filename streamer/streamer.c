@@ -2,13 +2,16 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "streamer.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "auth.h"
+#include "chance.h"
 #include "connection.h"
+#include "describe.h"
 #include "feed.h"
 #include "http.h"
 #include "hub.h"
@@ -18,7 +21,10 @@
 #include "maintain.h"
 #include "memory.h"
 #include "metrics.h"
+#include "pages.h"
+#include "process.h"
 #include "query.h"
+#include "rooms.h"
 #include "server.h"
 #include "upkeep.h"
 #include "wal.h"
@@ -31,11 +37,14 @@ struct streamer
 {
 	const struct options *options;
 	struct keyfiles *keyfiles;
+	struct admission *admission;
 	struct auth auth;
 	struct loop *loop;
 	struct feed *feed;
 	struct hub *hub;
+	struct rooms *rooms;
 	struct connections *connections;
+	struct pages *pages;
 	struct http *http;
 	struct server *server;
 	struct query_pool *queries;
@@ -44,6 +53,7 @@ struct streamer
 	struct wal *wal;
 	struct loop_timer *tick;
 	struct loop_timer *wake;
+	struct loop_timer *relay;
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
@@ -97,10 +107,11 @@ slot_waits(void *owner, int pid)
 }
 
 static void
-wal_data(void *owner, const char *message, size_t len, uint64_t lsn)
+wal_data(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us)
 {
 	struct streamer *s = owner;
 
+	feed_sent(s->feed, sent_us);
 	feed_data(s->feed, message, len, lsn, loop_now_ms());
 }
 
@@ -109,6 +120,7 @@ slot_lost(void *owner)
 {
 	struct streamer *s = owner;
 
+	rooms_hear(s->rooms, false, loop_now_ms());
 	feed_end(s->feed);
 }
 
@@ -225,6 +237,8 @@ released(void *owner, struct transaction *t)
 	struct streamer *s = owner;
 
 	hub_released(s->hub, t, loop_now_ms());
+	if (t->barrier == BARRIER_WATCH)
+		rooms_recheck(s->rooms, NULL, loop_now_ms());
 }
 
 static void
@@ -234,6 +248,7 @@ feed_ready(void *owner)
 
 	log_event(LOG_LEVEL_INFO, "ready", "sessions=%zu", hub_count(s->hub));
 	hub_ready(s->hub, loop_now_ms());
+	rooms_hear(s->rooms, true, loop_now_ms());
 }
 
 static void
@@ -257,11 +272,9 @@ resync_all(void *owner, const char *reason)
 static void
 take_message(void *owner, struct json_value message)
 {
-	char	kind[32];
+	struct streamer *s = owner;
 
-	(void) owner;
-	if (json_string(json_member(message, "t"), kind, sizeof(kind)))
-		log_event(LOG_LEVEL_DEBUG, "message", "kind=%s", kind);
+	rooms_message(s->rooms, message, loop_now_ms());
 }
 
 static void
@@ -270,6 +283,46 @@ submit(void *owner, const struct request *r, request_done done, void *done_owner
 	struct streamer *s = owner;
 
 	query_submit(s->queries, r, done, done_owner, id);
+}
+
+static void
+relay(void *owner, const char *json)
+{
+	struct streamer *s = owner;
+
+	upkeep_relay(s->upkeep, json);
+}
+
+static void
+relayed(void *owner, bool is_ok)
+{
+	struct streamer *s = owner;
+
+	rooms_relayed(s->rooms, is_ok);
+}
+
+static void
+wake_relay(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+
+	loop_timer_set(s->relay, delay_ms);
+}
+
+static void
+relay_woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	rooms_flush(s->rooms);
+}
+
+static void
+broadcast(void *owner, const struct relayed *b)
+{
+	struct streamer *s = owner;
+
+	rooms_broadcast(s->rooms, NULL, b, "http");
 }
 
 static void
@@ -324,6 +377,63 @@ missing(void *owner, struct buffer *json)
 }
 
 static void
+collect(void *owner)
+{
+	struct streamer *s = owner;
+	struct buffer json;
+
+	buffer_init(&json);
+	missing(s, &json);
+	metric_set(METRIC_READY, json.len == 0);
+	buffer_free(&json);
+	connections_gauges(s->connections);
+	hub_gauges(s->hub);
+	query_pool_gauges(s->queries);
+	feed_gauges(s->feed, loop_now_ms());
+	process_gauges();
+}
+
+static void
+sessions_of(void *owner, const char *user, struct buffer *json)
+{
+	struct streamer *s = owner;
+
+	describe_sessions(s->hub, s->feed, user, loop_now_ms(), json);
+}
+
+static void
+status(void *owner, const struct token *who, struct buffer *json)
+{
+	struct streamer *s = owner;
+	struct buffer lacks;
+	struct timespec now;
+	struct tm utc;
+	char	text[32];
+
+	buffer_init(&lacks);
+	missing(s, &lacks);
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	buffer_printf(json, "{\"server_time\":\"%s.%03ldZ\",\"version\":\"%s\",\"ready\":%s,\"missing\":[%s],\"schema_version\":%s,\"user\":", text, now.tv_nsec / 1000000,
+				  SYNC_VERSION, lacks.len == 0 ? "true" : "false", lacks.data != NULL ? lacks.data : "", maintain_schema_version(s->maintain));
+	buffer_json_string(json, who->subject, strlen(who->subject));
+	buffer_printf(json, ",\"token_expires_at\":%" PRId64 ",\"own\":", who->expires_at);
+	describe_sessions(s->hub, s->feed, who->subject, loop_now_ms(), json);
+	buffer_putc(json, '}');
+	buffer_free(&lacks);
+}
+
+static int64_t
+unix_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
 tick(void *owner)
 {
 	struct streamer *s = owner;
@@ -333,12 +443,15 @@ tick(void *owner)
 	loop_timer_set(s->tick, TICK_MS);
 	feed_tick(s->feed, now_ms);
 	hub_tick(s->hub, now_ms, unix_now);
+	rooms_tick(s->rooms, now_ms);
 	maintain_tick(s->maintain, now_ms);
 	if (now_ms - s->second_ms < SECOND_MS)
 		return;
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
+	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
+	pages_tick(s->pages, now_ms, unix_now_ms());
 }
 
 static bool
@@ -361,13 +474,21 @@ set_up_clients(struct streamer *s)
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
-	static const struct http_calls http_calls = {.submit = submit, .missing = missing};
+	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
+	static const struct rooms_calls rooms_calls = {.relay = relay, .wake = wake_relay};
+	static const struct http_calls http_calls = {.submit = submit, .broadcast = broadcast, .missing = missing, .status = status};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
 	s->hub = hub_new(s->feed);
-	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, &connections_calls, s);
-	s->http = http_new(s->options, &s->auth, &http_calls, s);
-	s->server = server_new(s->loop, s->options, s->http);
+	s->relay = loop_timer_new(s->loop, relay_woken, s);
+	s->rooms = rooms_new(chance_bits(), s->options->public_topics, &rooms_calls, s);
+	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, s->rooms, &connections_calls, s);
+	connections_limit(s->connections, s->admission);
+	s->pages = pages_new(s->options, &pages_calls, s);
+	if (s->pages == NULL)
+		return false;
+	s->http = http_new(s->options, &s->auth, s->admission, s->pages, &http_calls, s);
+	s->server = server_new(s->loop, s->options, s->http, s->admission);
 	if (s->server == NULL)
 		return false;
 	server_serve(s->server, s->connections);
@@ -378,7 +499,7 @@ static void
 set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
-		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read};
+		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .relayed = relayed};
 	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
 		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};
@@ -411,6 +532,7 @@ streamer_say_goodbye(struct streamer *s)
 	int64_t until_ms = loop_now_ms() + STOP_LIMIT_MS;
 
 	server_stop_listening(s->server);
+	rooms_say_goodbye(s->rooms);
 	connections_close(s->connections, CLOSE_GOING_AWAY, "the server is stopping");
 	while (connections_count(s->connections) > 0 && loop_now_ms() < until_ms && streamer_turn(s))
 		;
@@ -422,7 +544,7 @@ streamer_new(const struct options *o)
 	struct streamer *s = memory_new(sizeof(*s));
 
 	s->options = o;
-	if (!set_up_keys(s) || (s->loop = loop_new()) == NULL || !set_up_clients(s))
+	if (!set_up_keys(s) || (s->admission = admission_new(o)) == NULL || (s->loop = loop_new()) == NULL || !set_up_clients(s))
 	{
 		streamer_free(s);
 		return NULL;
@@ -440,14 +562,18 @@ streamer_free(struct streamer *s)
 	s->maintain = NULL;			/* the last connections' channels end below */
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
+	loop_timer_free(s->relay);
 	loop_timer_free(s->tick);
 	if (s->loop != NULL)
 		loop_free(s->loop);
 	server_free(s->server);
 	http_free(s->http);
+	pages_free(s->pages);
 	connections_free(s->connections);
+	rooms_free(s->rooms);
 	hub_free(s->hub);
 	feed_free(s->feed);
 	keyfiles_free(s->keyfiles);
+	admission_free(s->admission);
 	free(s);
 }

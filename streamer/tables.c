@@ -329,6 +329,8 @@ read_all(struct sync_tables *t, struct json_value v)
 	if (t->names == NULL || !read_int(v, "timeline", 0, UINT32_MAX, &timeline))
 		return false;
 	t->timeline = (uint32_t) timeline;
+	if (json_type(json_member(v, "unpublished")) == JSON_STRING && !read_text(v, "unpublished", &t->unpublished))
+		return false;
 	return read_text(v, "system_id", &t->system_id) && read_text(v, "incarnation", &t->incarnation) && read_text(v, "message_key", &t->message_key) &&
 		read_tombstone(t, json_member(v, "tombstone")) && read_pairs(t, registry, TABLE_REGISTRY, 0) &&
 		read_tables(t, tables) && read_pairs(t, watch, TABLE_WATCH, 0);
@@ -379,6 +381,7 @@ tables_free(struct sync_tables *t)
 	free(t->system_id);
 	free(t->incarnation);
 	free(t->message_key);
+	free(t->unpublished);
 	free_names(t->names);
 	free(t);
 }

@@ -47,6 +47,7 @@ struct sync_tables
 {
 	char   *system_id;
 	char   *incarnation;
+	char   *unpublished;	/* what pgoutput would not decode although it should; NULL: nothing */
 	char   *message_key;	/* what our own WAL messages begin with */
 	uint32_t timeline;
 	int		count;
@@ -55,7 +56,7 @@ struct sync_tables
 };
 
 /* The answer of sync.feed_tables():
- * {"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
+ * {"unpublished":text|null,"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
  *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind","type","base","hash","follows"},...]},...]}
  * (The columns' type, base, hash and follows may be missing.) The WAL names the partition that a row is in: it is found as the table.

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "map.h"
 #include "presence.h"
@@ -20,6 +21,8 @@ struct topic
 	size_t	count;
 	size_t	room;
 	struct presence presence;
+	int64_t state_ms;				/* when the members were last told all of it */
+	int64_t state_at_ms;			/* and when they are to be told; 0: need not */
 	bool	is_changed;				/* in the list of those whose presence has news */
 	struct topic *next_changed;
 };
@@ -29,6 +32,7 @@ struct topic_member
 {
 	struct topic *topic;	/* NULL: in none */
 	size_t	place;			/* among its members */
+	void   *owner;
 };
 
 struct topics

@@ -309,6 +309,7 @@ seal_change(struct transaction *t, struct change *c)
 	s->json_len = c->json_len;
 	c->json = NULL;
 	s->xid = c->xid;
+	s->committed_us = t->committed_us;
 	s->kind = c->kind;
 	s->entity_id = c->entity_id;
 	c->entity_id = NULL;

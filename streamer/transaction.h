@@ -22,6 +22,7 @@ struct stream_change
 	char   *json;			/* owned; the change object */
 	size_t	json_len;
 	uint64_t xid;			/* sync_xid of the row or tombstone */
+	int64_t committed_us;		/* its transaction's */
 	enum change_kind kind;	/* CHANGE_ROW or CHANGE_TOMBSTONE */
 	char   *entity_id;		/* owned */
 	char   *old_values;		/* owned; what a tombstone keeps for judging policies, JSON; else NULL */
@@ -52,6 +53,7 @@ struct transaction
 	size_t	bytes;				/* of memory, about */
 	size_t	count;				/* 0 before it is sealed */
 	struct stream_change *changes;
+	int64_t committed_us;	/* when it was committed, by the server's clock; 0: nobody knows */
 	char  **messages;		/* owned: JSON objects of our own WAL messages, in the order they were written */
 	size_t	message_count;
 	struct draft *draft;		/* NULL once sealed */

@@ -20,13 +20,14 @@ enum job_kind
 	JOB_CHECKPOINT,
 	JOB_ROWS,
 	JOB_BLOCKERS,
+	JOB_RELAY,
 };
 
 struct job
 {
 	enum job_kind kind;
 	int64_t number;		/* nonce, table id or pid */
-	char   *keys;		/* owned; NULL unless JOB_ROWS */
+	char   *keys;		/* owned; of JOB_ROWS; of JOB_RELAY the message; else NULL */
 };
 
 struct upkeep
@@ -45,6 +46,7 @@ static const char *const job_sql[] = {
 	[JOB_TABLES] = "SELECT sync.feed_tables()::text, pg_catalog.pg_current_snapshot()::text",
 	[JOB_CHECKPOINT] = "SELECT sync.checkpoint($1::bigint)",
 	[JOB_ROWS] = "SELECT sync.feed_rows($1::int, $2::text[])::text, pg_catalog.pg_current_snapshot()::text",
+	[JOB_RELAY] = "SELECT sync.relay($1::json)",
 	[JOB_BLOCKERS] = "SELECT pg_catalog.string_agg(DISTINCT coalesce('prepared transaction ' || quote_literal(p.gid), 'pid ' || h.pid), ', ') "
 	"FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = w.transactionid AND h.granted "
 	"LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = w.transactionid WHERE w.pid = $1::int AND NOT w.granted",
@@ -82,6 +84,9 @@ answer(struct upkeep *u, const struct job *j, PGresult *r)
 		case JOB_BLOCKERS:
 			log_blockers(text_at(r, 0));
 			break;
+		case JOB_RELAY:
+			u->calls.relayed(u->owner, r != NULL && PQresultStatus(r) == PGRES_TUPLES_OK);
+			break;
 	}
 }
 
@@ -101,7 +106,7 @@ static void ask_next(struct upkeep *u);
 static void
 job_done(void *owner, PGresult *const *results, int count)
 {
-	static const char *const names[] = {"feed_tables", "checkpoint", "feed_rows", "blockers"};
+	static const char *const names[] = {"feed_tables", "checkpoint", "feed_rows", "blockers", "relay"};
 	struct upkeep *u = owner;
 	PGresult *r = results != NULL && count > 0 ? results[0] : NULL;
 	struct job j = take_job(u);
@@ -127,6 +132,8 @@ ask_next(struct upkeep *u)
 	s.sql = job_sql[j->kind];
 	s.parameters[0] = number;
 	s.parameters[1] = j->keys;
+	if (j->kind == JOB_RELAY)
+		s.parameters[0] = j->keys;
 	if (j->kind == JOB_TABLES)
 		s.parameter_count = 0;
 	else if (j->kind == JOB_ROWS)
@@ -260,4 +267,10 @@ void
 upkeep_ask_blockers(struct upkeep *u, int pid)
 {
 	put_job(u, JOB_BLOCKERS, pid, NULL);
+}
+
+void
+upkeep_relay(struct upkeep *u, const char *json)
+{
+	put_job(u, JOB_RELAY, 0, json);
 }

@@ -198,7 +198,7 @@ take_message(struct wal *w, const char *message, size_t len)
 			w->received = get64(message + 1);
 		metric_add(METRIC_WAL_RECORDS, 1);
 		metric_add(METRIC_WAL_BYTES, len - DATA_HEADER);
-		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1));
+		w->calls.data(w->owner, message + DATA_HEADER, len - DATA_HEADER, get64(message + 1), (int64_t) get64(message + 17) + EPOCH_2000_S * 1000000);
 	}
 	else if (len >= KEEPALIVE_SIZE && message[0] == 'k')
 	{
@@ -210,6 +210,15 @@ take_message(struct wal *w, const char *message, size_t len)
 }
 
 static void
+tell_cure(const struct wal *w, const char *reason)
+{
+	const char *cure = plugin_cure(w->plugin, reason);
+
+	if (cure != NULL)
+		log_event(LOG_LEVEL_ERROR, "plugin_refused", "plugin=%s cure=\"%s\"", plugin_name(w->plugin), cure);
+}
+
+static void
 stream_ended(struct wal *w)
 {
 	PGresult *r = PQgetResult(pg_raw(w->pg));
@@ -217,6 +226,7 @@ stream_ended(struct wal *w)
 
 	PQclear(r);
 	reason[strcspn(reason, "\n")] = '\0';
+	tell_cure(w, reason);
 	pg_drop(w->pg, reason);
 	free(reason);
 }
@@ -256,8 +266,7 @@ command_failed(struct wal *w, PGresult *r)
 	char   *reason = memory_string(PQresultErrorMessage(r));
 
 	reason[strcspn(reason, "\n")] = '\0';
-	if (w->state == WAL_CREATING && strstr(reason, "output plugin") != NULL)
-		log_event(LOG_LEVEL_ERROR, "plugin_refused", "cure=\"a superuser must add wal2json to output_plugin_libraries: --check shows the statement\"");
+	tell_cure(w, reason);
 	pg_drop(w->pg, reason);
 	free(reason);
 }

@@ -17,7 +17,7 @@ struct wal_calls
 	const char *(*identified)(void *owner, const char *system_id, uint32_t timeline);	/* NULL, or why this server will not do */
 	void	(*slot_created)(void *owner);		/* answered by wal_start, once its reader is ready */
 	void	(*slot_waits)(void *owner, int pid);	/* the slot is blocked by older writers; pid is our server process */
-	void	(*data)(void *owner, const char *message, size_t len, uint64_t lsn);		/* one of the plugin's; wal_restart and wal_pause may be called */
+	void	(*data)(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us);	/* one of the plugin's, sent then by the server's clock; wal_restart and wal_pause may be called */
 	void	(*lost)(void *owner);				/* the slot is gone: whatever comes next is from a new one */
 };
 

@@ -13,6 +13,9 @@ CREATE TABLE kind (
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON kind TO app;
 SELECT sync.enable('kind');
+CREATE TABLE item (id bigint PRIMARY KEY, i2 smallint, i4 int, num numeric, yes boolean, txt text);
+GRANT SELECT, INSERT, UPDATE, DELETE ON item TO app;
+SELECT sync.enable('item');
 CREATE TABLE pair (a text, b int, note text, PRIMARY KEY (a, b));
 GRANT SELECT, INSERT, UPDATE, DELETE ON pair TO app;
 SELECT sync.enable('pair');
@@ -101,16 +104,16 @@ test('a row that moves to another team is deleted for those it leaves, and not t
 
 test('events, filters and selected columns: each binding gets its own', async () => {
   const ada = await channel('ada', [
-    { event: 'INSERT', schema: 'public', table: 'kind' },
-    { event: 'UPDATE', schema: 'public', table: 'kind', filter: 'i4=gt.10' },
-    { event: 'DELETE', schema: 'public', table: 'kind', filter: 'id=eq.1' },
-    { event: '*', schema: 'public', table: 'kind', filter: 'txt=in.(a,"b,c"),yes=is.true' },
-    { event: '*', schema: 'public', table: 'kind', select: ['txt'] },
+    { event: 'INSERT', schema: 'public', table: 'item' },
+    { event: 'UPDATE', schema: 'public', table: 'item', filter: 'i4=gt.10' },
+    { event: 'DELETE', schema: 'public', table: 'item', filter: 'id=eq.1' },
+    { event: '*', schema: 'public', table: 'item', filter: 'txt=in.(a,"b,c"),yes=is.true' },
+    { event: '*', schema: 'public', table: 'item', select: ['txt'] },
     { event: '*', schema: '*', table: '*', filter: 'num=lt.9.5' },
   ]);
-  await world.sql("INSERT INTO kind (id, i4, txt, yes, num) VALUES (1, 5, 'b,c', true, 9.4), (2, 50, 'z', true, 10)");
-  await world.sql('UPDATE kind SET i4 = i4 + 1 WHERE id IN (1, 2)');
-  await world.sql('DELETE FROM kind WHERE id IN (1, 2)');
+  await world.sql("INSERT INTO item (id, i4, txt, yes, num) VALUES (1, 5, 'b,c', true, 9.4), (2, 50, 'z', true, 10)");
+  await world.sql('UPDATE item SET i4 = i4 + 1 WHERE id IN (1, 2)');
+  await world.sql('DELETE FROM item WHERE id IN (1, 2)');
   await ada.sees('the last deletion', (e) => e.index === 4 && e.eventType === 'DELETE' && e.old.id === 2);
   const seen = (index) => ada.events.filter((e) => e.index === index).map((e) => `${e.eventType} ${e.new.id ?? e.old.id}`);
   assert.deepEqual(seen(0), ['INSERT 1', 'INSERT 2']);
@@ -124,14 +127,14 @@ test('events, filters and selected columns: each binding gets its own', async ()
 });
 
 test('a row that an update takes out of the filter is deleted for that binding', async () => {
-  await world.sql("INSERT INTO kind (id, i4, txt) VALUES (10, 1, 'in'), (11, 2, 'never')");
-  const ada = await channel('ada', [{ ...ALL, table: 'kind', filter: 'txt=eq.in' }]);
-  await world.sql('UPDATE kind SET i4 = 3 WHERE id IN (10, 11)');
+  await world.sql("INSERT INTO item (id, i4, txt) VALUES (10, 1, 'in'), (11, 2, 'never')");
+  const ada = await channel('ada', [{ ...ALL, table: 'item', filter: 'txt=eq.in' }]);
+  await world.sql('UPDATE item SET i4 = 3 WHERE id IN (10, 11)');
   await ada.sees('the update', (e) => e.eventType === 'UPDATE' && e.new.id === 10);
-  await world.sql("UPDATE kind SET txt = 'out' WHERE id = 10");
+  await world.sql("UPDATE item SET txt = 'out' WHERE id = 10");
   await ada.sees('its leaving', (e) => e.eventType === 'DELETE' && e.old.id === 10);
   assert.ok(!ada.events.some((e) => (e.new.id ?? e.old.id) === 11), 'an update elsewhere in a row that never was in the filter says nothing');
-  await world.sql('DELETE FROM kind WHERE id IN (10, 11)');
+  await world.sql('DELETE FROM item WHERE id IN (10, 11)');
   await ada.stop();
 });
 
@@ -161,14 +164,14 @@ test('a soft deletion is a deletion', async () => {
 });
 
 test('a deleted key that comes back is an insert', async () => {
-  const ada = await channel('ada', [{ ...ALL, table: 'kind' }]);
-  await world.sql('INSERT INTO kind (id) VALUES (20)');
-  await world.sql('DELETE FROM kind WHERE id = 20');
-  await world.sql('INSERT INTO kind (id) VALUES (20)');
-  await world.sql('UPDATE kind SET i4 = 1 WHERE id = 20');
+  const ada = await channel('ada', [{ ...ALL, table: 'item' }]);
+  await world.sql('INSERT INTO item (id) VALUES (20)');
+  await world.sql('DELETE FROM item WHERE id = 20');
+  await world.sql('INSERT INTO item (id) VALUES (20)');
+  await world.sql('UPDATE item SET i4 = 1 WHERE id = 20');
   await ada.sees('the update', (e) => e.eventType === 'UPDATE');
   assert.deepEqual(ada.events.map((e) => e.eventType), ['INSERT', 'DELETE', 'INSERT', 'UPDATE']);
-  await world.sql('DELETE FROM kind WHERE id = 20');
+  await world.sql('DELETE FROM item WHERE id = 20');
   await ada.stop();
 });
 

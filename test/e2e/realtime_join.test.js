@@ -9,7 +9,7 @@ import { World } from '../lib/world.js';
 
 let world;
 before(async () => {
-  world = await World.start();
+  world = await World.start({ options: { 'public-topics': 'on' } });
 });
 after(() => world?.stop());
 

@@ -13,7 +13,7 @@ CREATE TABLE kind (
 );
 GRANT SELECT, INSERT, UPDATE, DELETE ON kind TO app;
 SELECT sync.enable('kind');
-CREATE TABLE item (id bigint PRIMARY KEY, i2 smallint, i4 int, num numeric, yes boolean, txt text);
+CREATE TABLE item (id bigint PRIMARY KEY, i2 smallint, i4 int, num numeric NOT NULL DEFAULT 0, yes boolean, txt text);
 GRANT SELECT, INSERT, UPDATE, DELETE ON item TO app;
 SELECT sync.enable('item');
 CREATE TABLE pair (a text, b int, note text, PRIMARY KEY (a, b));

@@ -13,6 +13,7 @@
 
 #define REAL_MAX 400			/* bytes of a float's text */
 #define DAY_US INT64_C(86400000000)
+#define DAYS_TO_2000 730425		/* from 0000-03-01 */
 
 static const struct
 {
@@ -118,7 +119,7 @@ struct date
 static bool
 take_date(struct rest *r, struct date *d)
 {
-	return take_digits(r, 4, 6, &d->year) && take_char(r, '-') && take_digits(r, 2, 2, &d->month) && take_char(r, '-') && take_digits(r, 2, 2, &d->day);
+	return take_digits(r, 4, 7, &d->year) && take_char(r, '-') && take_digits(r, 2, 2, &d->month) && take_char(r, '-') && take_digits(r, 2, 2, &d->day);
 }
 
 /* hh:mm[:ss[.ffffff]]; microseconds beyond six digits are cut off. */
@@ -190,9 +191,11 @@ read_moment(struct operand *o, enum operand_class c, struct rest r)
 		return false;
 	if (take_word(&r, " BC"))
 		d.year = 1 - d.year;
-	if (r.at != r.end || !is_date(d.year, d.month, d.day) || d.year < -4713 || d.year > 294276)
+	if (r.at != r.end || !is_date(d.year, d.month, d.day) || d.year < -4713 || (c != OPERAND_DATE && d.year > 294276))
 		return false;
-	o->number = days_of(d.year, d.month, d.day) * DAY_US + time_us - (c == OPERAND_TIMESTAMPTZ ? offset_us : 0);
+	o->number = days_of(d.year, d.month, d.day);
+	if (c != OPERAND_DATE)		/* counted from 2000, as there: all of its range fits */
+		o->number = (o->number - DAYS_TO_2000) * DAY_US + time_us - (c == OPERAND_TIMESTAMPTZ ? offset_us : 0);
 	return true;
 }
 
@@ -216,7 +219,7 @@ read_real(struct operand *o, bool is_single, struct rest r)
 		o->rank = 2;
 		return true;
 	}
-	if (len == 0 || len > REAL_MAX || r.at[strspn(r.at, "+-.0123456789eE")] == 'x')
+	if (len == 0 || len > REAL_MAX)
 		return false;
 	for (size_t i = 0; i < len; i++)
 		if (strchr("+-.0123456789eE", r.at[i]) == NULL || r.at[i] == '\0')

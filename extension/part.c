@@ -331,8 +331,7 @@ put_rows(PartQuery *q)
 static void
 put_tombstones(PartQuery *q)
 {
-	put(q, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by, t.old_values "
-		"FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
+	put(q, "SELECT " SYNC_GRAVE_COLUMNS " FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
 		sync_param(&q->params, INT4OID, Int32GetDatum(q->p->table->id)));
 	put_changed(q);
 	if (q->p->scope)
@@ -366,8 +365,34 @@ put_alive(PartQuery *q, const Datum *keys)
 	put_row_scope(q, 'W');
 }
 
+/* Is there a row, or a tombstone, with a stamp from here on? */
 static void
-put_query(PartQuery *q, const Datum *keys)
+put_changes(PartQuery *q, uint64 since)
+{
+	const SyncTable *table = q->p->table;
+
+	if (q->phase == 'C')
+	{
+		put(q, "SELECT 1 FROM %s t WHERE t.sync_xid OPERATOR(pg_catalog.>=) $%d", table->from_name, sync_param(&q->params, XID8OID, UInt64GetDatum(since)));
+		if (since > U64FromFullTransactionId(table->enabled_xid))
+		{
+			q->key.shape |= SHAPE_IN_INDEX;
+			put(q, " AND t.sync_xid OPERATOR(pg_catalog.>) '" UINT64_FORMAT "'::pg_catalog.xid8", U64FromFullTransactionId(table->enabled_xid));
+		}
+		put_row_scope(q, 'W');
+	}
+	else
+	{
+		put(q, "SELECT 1 FROM sync.tombstone t WHERE t.sync_xid OPERATOR(pg_catalog.>=) $%d", sync_param(&q->params, XID8OID, UInt64GetDatum(since)));
+		put(q, " AND t.table_id OPERATOR(pg_catalog.=) $%d", sync_param(&q->params, INT4OID, Int32GetDatum(table->id)));
+		if (q->p->scope)
+			put_scope(q, 'W', "t.scope_value");
+	}
+	put(q, " LIMIT 1");
+}
+
+static void
+put_query(PartQuery *q, const Datum *keys, uint64 since)
 {
 	q->params.n = 0;
 	q->key.shape = (unsigned char) q->phase;
@@ -375,6 +400,8 @@ put_query(PartQuery *q, const Datum *keys)
 		put_tombstones(q);
 	else if (q->phase == 'K')
 		put_alive(q, keys);
+	else if (q->phase == 'C' || q->phase == 'c')
+		put_changes(q, since);
 	else
 		put_rows(q);
 }
@@ -392,18 +419,18 @@ readable_hash(const PullTable *p)
 static int
 plan_options(char phase)
 {
-	return phase == 'T' || phase == 'I' || phase == 'K' ? CURSOR_OPT_GENERIC_PLAN : 0;
+	return phase == 'T' || phase == 'I' || phase == 'K' || phase == 'C' || phase == 'c' ? CURSOR_OPT_GENERIC_PLAN : 0;
 }
 
 static void
-run(PartQuery *q, const Datum *keys, DestReceiver *dest)
+run(PartQuery *q, const Datum *keys, uint64 since, DestReceiver *dest)
 {
 	SPIPlanPtr	plan;
 
 	q->key.table = q->p->table->generation;
 	q->key.readable = readable_hash(q->p);
 	q->key.limit = q->pull->limit;
-	put_query(q, keys);
+	put_query(q, keys, since);
 	plan = sync_plan_find(&q->key);
 	if (plan == NULL)
 	{
@@ -411,7 +438,7 @@ run(PartQuery *q, const Datum *keys, DestReceiver *dest)
 
 		initStringInfo(&sql);
 		q->sql = &sql;
-		put_query(q, keys);
+		put_query(q, keys, since);
 		plan = sync_plan_keep(&q->key, sql.data, &q->params, plan_options(q->phase));
 	}
 	sync_plan_run(plan, &q->params, dest);
@@ -422,7 +449,7 @@ pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange rang
 {
 	PartQuery	q = {.pull = pull, .p = p, .phase = phase, .range = range, .value = value};
 
-	run(&q, NULL, dest);
+	run(&q, NULL, 0, dest);
 }
 
 void
@@ -430,7 +457,34 @@ pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range)
 {
 	PartQuery	q = {.pull = pull, .p = p, .phase = 'T', .range = range};
 
-	run(&q, NULL, NULL);
+	run(&q, NULL, 0, NULL);
+}
+
+static bool
+has_any(const Pull *pull, const PullTable *p, char phase, uint64 since)
+{
+	PartQuery	q = {.pull = pull, .p = p, .phase = phase};
+
+	run(&q, NULL, since, NULL);
+	return SPI_processed > 0;
+}
+
+/* As the table's owner, since what has left the caller's sight counts too; nothing but yes or no comes of it. */
+bool
+pull_has_changed(const Pull *pull, const PullTable *p, uint64 since)
+{
+	SyncRole	saved;
+	bool		has_changed;
+
+	sync_become(&saved, sync_table_owner(p->table));
+	has_changed = has_any(pull, p, 'C', since);
+	sync_become_back(&saved);
+	if (has_changed)
+		return true;
+	sync_become_extension(&saved);
+	has_changed = has_any(pull, p, 'c', since);
+	sync_become_back(&saved);
+	return has_changed;
 }
 
 bool
@@ -438,6 +492,6 @@ pull_is_alive(const Pull *pull, const PullTable *p, const Datum *keys)
 {
 	PartQuery	q = {.pull = pull, .p = p, .phase = 'K'};
 
-	run(&q, keys, NULL);
+	run(&q, keys, 0, NULL);
 	return SPI_processed > 0;
 }

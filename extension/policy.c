@@ -496,9 +496,8 @@ set_values(SyncPolicyCheck *check, const char *old_values)
 	return true;
 }
 
-/* Runs as the caller: the functions that policies call do too. */
-bool
-sync_policy_allows(SyncPolicyCheck *check, const char *old_values)
+static bool
+run_check(SyncPolicyCheck *check, const char *old_values)
 {
 	QueryDesc  *query;
 	TupleTableSlot *slot;
@@ -506,7 +505,7 @@ sync_policy_allows(SyncPolicyCheck *check, const char *old_values)
 	bool		isnull = true;
 	bool		allowed = false;
 
-	if (check->plan == NULL || old_values == NULL || !set_values(check, old_values))
+	if (!set_values(check, old_values))
 		return false;
 	query = CreateQueryDesc(check->plan, "", GetActiveSnapshot(), InvalidSnapshot, None_Receiver, check->params, NULL, 0);
 	ExecutorStart(query, 0);
@@ -519,6 +518,40 @@ sync_policy_allows(SyncPolicyCheck *check, const char *old_values)
 	ExecutorEnd(query);
 	FreeQueryDesc(query);
 	return allowed && !isnull;
+}
+
+/*
+ * Runs as the caller: the functions that policies call do too. Values that a policy cannot take, as in a division by zero, are those of a row that
+ * no SELECT of the caller's could show; raised here, the error would come again with each pull until the tombstone is purged.
+ */
+bool
+sync_policy_allows(SyncPolicyCheck *check, const char *old_values)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool allowed = false;
+
+	if (check->plan == NULL || old_values == NULL)
+		return false;
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		allowed = run_check(check, old_values);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
+			PG_RE_THROW();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return allowed;
 }
 
 /* {column: text}, in the rendering that sync_parse_text reads back exactly. */

@@ -283,6 +283,30 @@ sync_pull(PG_FUNCTION_ARGS)
 	return pull_answer(fcinfo, make_page);
 }
 
+/* What the stream has to see to before it sends a row of the table. */
+static void
+put_right(StringInfo out, const PullTable *p)
+{
+	const char *separator = ",\"columns\":[";
+	int			i = -1;
+
+	appendStringInfo(out, "{\"id\":%d,\"full\":%s", p->table->id,
+					 p->all_readable && p->policies == NULL && !p->table->verify ? "true" : "false");
+	while (!p->all_readable && (i = bms_next_member(p->readable, i)) >= 0)
+	{
+		appendStringInfoString(out, separator);
+		sync_render_string(out, p->table->columns[i].name, strlen(p->table->columns[i].name));
+		separator = ",";
+	}
+	if (!p->all_readable)
+		appendStringInfoChar(out, ']');
+	if (p->policies)
+		appendStringInfoString(out, ",\"policies\":true");
+	if (p->table->verify)
+		appendStringInfoString(out, ",\"verify\":true");
+	appendStringInfoChar(out, '}');
+}
+
 Datum
 sync_session_state(PG_FUNCTION_ARGS)
 {
@@ -303,8 +327,8 @@ sync_session_state(PG_FUNCTION_ARGS)
 	{
 		PullTable  *p = lfirst(lc);
 
-		appendStringInfo(&pull.out, "%s{\"id\":%d,\"full\":%s}", separator, p->table->id,
-						 p->all_readable && p->policies == NULL && !p->table->verify ? "true" : "false");
+		appendStringInfoString(&pull.out, separator);
+		put_right(&pull.out, p);
 		separator = ",";
 	}
 	appendStringInfoString(&pull.out, "],\"scopes\":{");

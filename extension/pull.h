@@ -83,6 +83,7 @@ extern char **pull_part_values(const Pull *pull, const PullTable *p, char phase,
 extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value,
 							DestReceiver *dest);
 extern void pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range);	/* as the extension */
+extern bool pull_has_changed(const Pull *pull, const PullTable *p, uint64 since);	/* was any row of the scopes held written or deleted, whoever may see it? */
 extern bool pull_is_alive(const Pull *pull, const PullTable *p, const Datum *keys);
 
 #endif

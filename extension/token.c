@@ -9,7 +9,7 @@
 #include "libpq/pqformat.h"
 #include "utils/builtins.h"
 
-#define SESSION_FORMAT 2
+#define SESSION_FORMAT 3
 #define MAX_TABLES 10000
 #define MAX_HASHES 100000
 
@@ -102,6 +102,15 @@ put_gained(StringInfo out, const SyncToken *token, const SyncHeldScope *gained)
 	}
 }
 
+/* Two cursors with the same are the same. */
+uint64
+sync_token_place(const SyncSnapshot *cursor)
+{
+	char	   *text = sync_snapshot_text(cursor);
+
+	return sync_hash(text, strlen(text), 0);
+}
+
 static void
 write_session(StringInfo out, const SyncToken *token)
 {
@@ -126,6 +135,13 @@ write_session(StringInfo out, const SyncToken *token)
 		pq_sendint32(&bytes, token->digests[i].table);
 		pq_sendint64(&bytes, token->digests[i].count);
 		pq_sendint64(&bytes, token->digests[i].sum);
+	}
+	if (token->ndigests > 0)
+	{
+		const SyncSnapshot *counted = token->upper ? token->upper : token->lower;
+
+		pq_sendint64(&bytes, counted->xmin);
+		pq_sendint64(&bytes, sync_token_place(counted));
 	}
 	append_base64url(out, bytes.data, bytes.len);
 }
@@ -209,6 +225,11 @@ read_session(SyncToken *token, const char *text, int len)
 		token->digests[i].table = (int32) get_int(&r, 4);
 		token->digests[i].count = get_int(&r, 8);
 		token->digests[i].sum = get_int(&r, 8);
+	}
+	if (token->ndigests > 0)
+	{
+		token->digest_xmin = get_int(&r, 8);
+		token->digest_place = get_int(&r, 8);
 	}
 	return !r.failed && r.p == r.end;
 }

@@ -80,6 +80,16 @@ digest_now(Pull *pull, const PullTable *p)
 }
 
 /*
+ * Does the digest count all that the token's holder has? The stream moves the cursor without counting: rows that it may have sent since were
+ * written, or deleted, since the digest was made.
+ */
+static bool
+is_counted(const Pull *pull, const PullTable *p, const SyncToken *valid)
+{
+	return valid->digest_place == sync_token_place(valid->lower) || !pull_has_changed(pull, p, valid->digest_xmin);
+}
+
+/*
  * The next token counts what is sent, page by page, not what was seen at the start: a row that came into view, left it or was written in
  * between makes the next comparison fail.
  */
@@ -90,7 +100,7 @@ pull_compare(Pull *pull, PullTable *p, const SyncToken *valid)
 	const SyncDigest *before = p->is_whole ? NULL : pull_digest(valid, p->table->id);
 	SyncDigest	now = {.table = p->table->id};
 
-	if (before)
+	if (before && is_counted(pull, p, valid))
 	{
 		now = digest_now(pull, p);
 		p->is_unchanged = now.count == before->count && now.sum == before->sum;

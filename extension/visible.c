@@ -9,12 +9,15 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(sync_visible_keys);
 
@@ -28,65 +31,188 @@ get_object(const JsonbContainer *array, uint32 i, const char *what)
 	return v->val.binary.data;
 }
 
-/* One key: the living row with it that the current role may see, and its stamp. */
+/* Some rows and tombstones of one table, and what is said of them: a digit each. */
+typedef struct Asked
+{
+	SyncTable  *table;
+	JsonbContainer *keys;		/* entity ids */
+	JsonbContainer *stamps;		/* the sync_xid that each is asked about; NULL: whatever it is */
+	JsonbContainer *gone;		/* old values of tombstones; NULL: none */
+	int			n;
+	uint64	   *xids;
+	Datum		arrays[INDEX_MAX_KEYS];		/* the keys, column by column, once they have been read */
+	bool		is_read;
+} Asked;
+
+typedef struct Question
+{
+	JsonbContainer *identities;
+	Asked	   *tables;
+	int32	   *ids;
+	int			ntables;
+	int			identity_ms;	/* 0: no limit */
+	int			call_ms;		/* after so long no further identity is begun; 0: no limit */
+	MemoryContext context;
+} Question;
+
+enum
+{
+	NOT_SEEN = '0',
+	SEEN = '1',
+	SEEN_NEWER = '2'			/* it was written again since */
+};
+
+/* The living ones of these keys that the current role may see: the place of each in the list, and its stamp. */
 static struct _SPI_plan *
-key_plan(const SyncTable *table, const SyncParams *params)
+keys_plan(const SyncTable *table, const SyncParams *params)
 {
 	SyncPlanKey key = {.table = table->generation, .shape = 'V'};
 	struct _SPI_plan *plan = sync_plan_find(&key);
 	StringInfoData sql;
-	Oid			types[INDEX_MAX_KEYS];
+	int			i;
 
 	if (plan)
 		return plan;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "SELECT t.sync_xid FROM %s t WHERE ", table->sql_name);
-	sync_put_key(&sql, table, 1, types);
+	appendStringInfoString(&sql, "SELECT o.n, t.sync_xid FROM ROWS FROM (");
+	for (i = 0; i < table->nkeys; i++)
+		appendStringInfo(&sql, "%spg_catalog.unnest($%d)", i ? ", " : "", i + 1);
+	appendStringInfoString(&sql, ") WITH ORDINALITY o (");
+	for (i = 0; i < table->nkeys; i++)
+		appendStringInfo(&sql, "k%d, ", i);
+	appendStringInfo(&sql, "n), %s t WHERE ", table->sql_name);
+	for (i = 0; i < table->nkeys; i++)
+	{
+		const SyncColumn *column = &table->columns[table->keys[i]];
+
+		appendStringInfo(&sql, "%st.%s %s o.k%d", i ? " AND " : "", quote_identifier(column->name), sync_operator(column->type, false), i);
+	}
 	if (table->deleted_at >= 0)
 		appendStringInfo(&sql, " AND t.%s IS NULL", quote_identifier(table->columns[table->deleted_at].name));
 	return sync_plan_keep(&key, sql.data, params, CURSOR_OPT_GENERIC_PLAN);
 }
 
-static void
-put_key(StringInfo out, const SyncTable *table, const char *entity_id, const char **separator)
+/* Types of PostgreSQL's own run no code of the application's: what they read for one identity serves all. */
+static bool
+has_plain_keys(const SyncTable *table)
 {
-	SyncParams	params = {0};
-	Datum		keys[INDEX_MAX_KEYS];
 	int			i;
 
-	if (entity_id == NULL || !sync_parse_entity_id(table, entity_id, keys))
-		return;
 	for (i = 0; i < table->nkeys; i++)
-		sync_param(&params, table->columns[table->keys[i]].type, keys[i]);
-	sync_plan_run(key_plan(table, &params), &params, NULL);
-	if (SPI_processed > 0)
+		if (table->columns[table->keys[i]].type >= FirstNormalObjectId)
+			return false;
+	return true;
+}
+
+static void
+read_keys(Asked *asked)
+{
+	const SyncTable *table = asked->table;
+	Datum	   *values[INDEX_MAX_KEYS];
+	bool	   *nulls = palloc0(sizeof(bool) * Max(asked->n, 1));
+	Datum		keys[INDEX_MAX_KEYS];
+	int			k;
+	int			i;
+
+	for (k = 0; k < table->nkeys; k++)
+		values[k] = palloc0(sizeof(Datum) * Max(asked->n, 1));
+	for (i = 0; i < asked->n; i++)
 	{
-		appendStringInfo(out, "%s[", *separator);
-		sync_render_string(out, entity_id, strlen(entity_id));
-		appendStringInfo(out, ",\"%s\"]", SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-		*separator = ",";
+		char	   *entity_id = sync_json_text(getIthJsonbValueFromContainer(asked->keys, i));
+
+		nulls[i] = entity_id == NULL || !sync_parse_entity_id(table, entity_id, keys);
+		for (k = 0; k < table->nkeys && !nulls[i]; k++)
+			values[k][i] = keys[k];
+	}
+	for (k = 0; k < table->nkeys; k++)
+	{
+		const SyncColumn *column = &table->columns[table->keys[k]];
+		int			lower = 1;
+		int16		len;
+		bool		byval;
+		char		align;
+
+		get_typlenbyvalalign(column->type, &len, &byval, &align);
+		asked->arrays[k] = PointerGetDatum(construct_md_array(values[k], nulls, 1, &asked->n, &lower, column->type, len, byval, align));
+	}
+}
+
+static void
+find_seen(Asked *asked, char *digits)
+{
+	SyncParams	params = {0};
+	uint64		i;
+	int			k;
+
+	for (k = 0; k < asked->table->nkeys; k++)
+		sync_param(&params, get_array_type(asked->table->columns[asked->table->keys[k]].type), asked->arrays[k]);
+	sync_plan_run(keys_plan(asked->table, &params), &params, NULL);
+	for (i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int64		n = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull)) - 1;
+		uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull)));
+
+		digits[n] = asked->xids == NULL || asked->xids[n] == xid ? SEEN : SEEN_NEWER;
 	}
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* A table that the role may not read, or that is no longer synced, shows nothing: that is no error. */
 static void
-put_table_keys(StringInfo out, List *tables, JsonbContainer *asked)
+put_seen(StringInfo out, Asked *asked, MemoryContext call)
 {
-	SyncTable  *table = sync_table_by_id(tables, (int32) sync_json_int(asked, "id", 0, 0, PG_INT32_MAX));
-	JsonbContainer *keys = sync_json_array(asked, "keys", true);
-	const char *separator = "";
-	bool		all;
+	char	   *digits = palloc(asked->n + 1);
+
+	memset(digits, NOT_SEEN, asked->n);
+	digits[asked->n] = '\0';
+	if (!asked->is_read && asked->n > 0)
+	{
+		bool		is_kept = has_plain_keys(asked->table);
+		MemoryContext before = MemoryContextSwitchTo(is_kept ? call : CurrentMemoryContext);
+
+		read_keys(asked);
+		asked->is_read = is_kept;
+		MemoryContextSwitchTo(before);
+	}
+	if (asked->n > 0)
+		find_seen(asked, digits);
+	appendStringInfo(out, ",\"seen\":\"%s\"", digits);
+}
+
+/* As pull judges tombstones: on what the row was. */
+static void
+put_gone(StringInfo out, const Asked *asked)
+{
+	uint32		n = JsonContainerSize(asked->gone);
+	SyncPolicyCheck *check = n > 0 ? sync_policy_check(asked->table) : NULL;
 	uint32		i;
 
-	appendStringInfo(out, "{\"id\":" INT64_FORMAT ",\"keys\":[", sync_json_int(asked, "id", 0, 0, PG_INT32_MAX));
-	if (table && sync_readable_columns(table, &all))
-		for (i = 0; i < JsonContainerSize(keys); i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			put_key(out, table, sync_json_text(getIthJsonbValueFromContainer(keys, i)), &separator);
-		}
-	appendStringInfoString(out, "]}");
+	appendStringInfoString(out, ",\"gone\":\"");
+	for (i = 0; i < n; i++)
+	{
+		JsonbValue *old = getIthJsonbValueFromContainer(asked->gone, i);
+		char	   *values = old->type == jbvBinary ? JsonbToCString(NULL, old->val.binary.data, old->val.binary.len) : NULL;
+
+		CHECK_FOR_INTERRUPTS();
+		appendStringInfoChar(out, check == NULL || sync_policy_allows(check, values) ? SEEN : NOT_SEEN);
+	}
+	appendStringInfoChar(out, '"');
+}
+
+/* A table that the role may not read, or that is no longer synced, shows nothing: that is no error. */
+static void
+put_table(StringInfo out, Asked *asked, int32 id, MemoryContext call)
+{
+	bool		all;
+
+	appendStringInfo(out, "{\"id\":%d", id);
+	if (asked->table && sync_readable_columns(asked->table, &all))
+	{
+		put_seen(out, asked, call);
+		if (asked->gone)
+			put_gone(out, asked);
+	}
+	appendStringInfoChar(out, '}');
 }
 
 /* As a function's SET clause would, with its check whether the session's user may take the role: the end of the subtransaction undoes it. */
@@ -109,21 +235,57 @@ become(JsonbContainer *identity)
 }
 
 static void
-put_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContainer *asked)
+put_identity(StringInfo out, Question *q, JsonbContainer *identity)
 {
-	uint32		i;
+	int			i;
 
 	become(identity);
 	SPI_connect();
 	appendStringInfoString(out, "{\"tables\":[");
-	for (i = 0; i < JsonContainerSize(asked); i++)
+	for (i = 0; i < q->ntables; i++)
 	{
 		if (i)
 			appendStringInfoChar(out, ',');
-		put_table_keys(out, tables, get_object(asked, i, "\"tables\""));
+		put_table(out, &q->tables[i], q->ids[i], q->context);
 	}
-	appendStringInfoString(out, "]}");
+	appendStringInfoChar(out, ']');
 	SPI_finish();
+}
+
+/* ---- the time that one identity may take ---- */
+
+static TimeoutId limit_id = MAX_TIMEOUTS;
+static volatile sig_atomic_t is_over_limit;
+
+static void
+limit_reached(void)
+{
+	is_over_limit = true;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	SetLatch(MyLatch);
+}
+
+static void
+start_limit(const Question *q)
+{
+	is_over_limit = false;
+	if (q->identity_ms == 0)
+		return;
+	if (limit_id == MAX_TIMEOUTS)
+		limit_id = RegisterTimeout(USER_TIMEOUT, limit_reached);
+	enable_timeout_after(limit_id, q->identity_ms);
+}
+
+/* A limit that was reached a moment too late must not stop the next one. */
+static void
+end_limit(const Question *q)
+{
+	if (q->identity_ms == 0)
+		return;
+	disable_timeout(limit_id, false);
+	if (is_over_limit && !get_timeout_indicator(STATEMENT_TIMEOUT, false))
+		QueryCancelPending = false;
 }
 
 /* What stops the whole call, whoever it is asked for. */
@@ -135,7 +297,7 @@ is_for_all(int code)
 
 /* An error of one identity, such as a policy that raises, is that identity's answer and nobody else's. */
 static void
-try_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContainer *asked)
+try_identity(StringInfo out, Question *q, JsonbContainer *identity)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -145,7 +307,9 @@ try_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContai
 	MemoryContextSwitchTo(context);
 	PG_TRY();
 	{
-		put_identity(out, tables, identity, asked);
+		start_limit(q);
+		put_identity(out, q, identity);
+		end_limit(q);
 		ReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
@@ -154,46 +318,103 @@ try_identity(StringInfo out, List *tables, JsonbContainer *identity, JsonbContai
 	{
 		ErrorData  *error;
 
+		end_limit(q);
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
-		if (is_for_all(error->sqlerrcode))
+		if (is_for_all(error->sqlerrcode) && !is_over_limit)
 			ReThrowError(error);
 		out->len = start;
 		appendStringInfo(out, "{\"error\":{\"code\":\"%s\"", unpack_sql_state(error->sqlerrcode));
 		sync_render_member(out, "message", error->message);
-		appendStringInfoString(out, "}}");
+		appendStringInfoChar(out, '}');
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
 }
 
+/* Whoever does not come to their turn in time is asked about again, in a question of their own. */
 static void
-put_identities(StringInfo out, List *tables, JsonbContainer *identities, JsonbContainer *asked)
+put_identities(StringInfo out, Question *q)
 {
+	TimestampTz start = GetCurrentTimestamp();
+	TimestampTz now = start;
 	uint32		i;
 
-	for (i = 0; i < JsonContainerSize(identities); i++)
+	for (i = 0; i < JsonContainerSize(q->identities); i++)
 	{
+		TimestampTz before = now;
+
 		if (i)
 			appendStringInfoChar(out, ',');
-		try_identity(out, tables, get_object(identities, i, "\"identities\""), asked);
+		if (q->call_ms > 0 && i > 0 && now - start > q->call_ms * INT64CONST(1000))
+		{
+			appendStringInfoString(out, "{\"later\":true}");
+			continue;
+		}
+		try_identity(out, q, get_object(q->identities, i, "\"identities\""));
+		now = GetCurrentTimestamp();
+		appendStringInfo(out, ",\"us\":" INT64_FORMAT "}", now - before);
+	}
+}
+
+static uint64 *
+read_stamps(const Asked *asked)
+{
+	uint64	   *xids = palloc0(sizeof(uint64) * Max(asked->n, 1));
+	int			i;
+
+	if ((int) JsonContainerSize(asked->stamps) != asked->n)
+		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("\"stamps\" must have one of each key")));
+	for (i = 0; i < asked->n; i++)
+	{
+		char	   *text = sync_json_text(getIthJsonbValueFromContainer(asked->stamps, i));
+
+		xids[i] = text ? strtoull(text, NULL, 10) : 0;
+	}
+	return xids;
+}
+
+static void
+read_question(Question *q, Jsonb *request)
+{
+	JsonbContainer *tables = sync_json_array(&request->root, "tables", true);
+	List	   *known = sync_list_tables();
+	int			i;
+
+	q->context = CurrentMemoryContext;
+	q->identities = sync_json_array(&request->root, "identities", true);
+	q->identity_ms = (int) sync_json_int(&request->root, "identity_ms", 0, 0, PG_INT32_MAX);
+	q->call_ms = (int) sync_json_int(&request->root, "call_ms", 0, 0, PG_INT32_MAX);
+	q->ntables = JsonContainerSize(tables);
+	q->tables = palloc0(sizeof(Asked) * Max(q->ntables, 1));
+	q->ids = palloc0(sizeof(int32) * Max(q->ntables, 1));
+	for (i = 0; i < q->ntables; i++)
+	{
+		Asked	   *asked = &q->tables[i];
+		JsonbContainer *object = get_object(tables, i, "\"tables\"");
+
+		q->ids[i] = (int32) sync_json_int(object, "id", 0, 0, PG_INT32_MAX);
+		asked->table = sync_table_by_id(known, q->ids[i]);
+		asked->keys = sync_json_array(object, "keys", true);
+		asked->stamps = sync_json_array(object, "stamps", false);
+		asked->gone = sync_json_array(object, "gone", false);
+		asked->n = JsonContainerSize(asked->keys);
+		asked->xids = asked->stamps ? read_stamps(asked) : NULL;
 	}
 }
 
 Datum
 sync_visible_keys(PG_FUNCTION_ARGS)
 {
-	Jsonb	   *request = sync_request(fcinfo);
-	JsonbContainer *identities = sync_json_array(&request->root, "identities", true);
-	JsonbContainer *asked = sync_json_array(&request->root, "tables", true);
-	List	   *tables = sync_list_tables();
+	Question	q;
 	StringInfoData out;
 
 	/* As for SET ROLE: not behind the back of a function that fixed its user. */
+	read_question(&q, sync_request(fcinfo));
 	if (InLocalUserIdChange() || InSecurityRestrictedOperation())
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("sync.visible_keys() takes other roles"),
 						errhint("Call it directly, not from a SECURITY DEFINER function.")));
@@ -203,7 +424,7 @@ sync_visible_keys(PG_FUNCTION_ARGS)
 	sync_plans_begin();
 	PG_TRY();
 	{
-		put_identities(&out, tables, identities, asked);
+		put_identities(&out, &q);
 	}
 	PG_FINALLY();
 	{

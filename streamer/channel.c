@@ -111,12 +111,13 @@ static struct session *
 add_session(struct connection *c)
 {
 	static const struct session_calls template = {
-		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .settle = hub_flush, .replay = hub_replay, .given = hub_given, .put = connection_put_for_session, .want_pull = asking_want_pull,
+		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .discard = hub_discard, .is_blocked = connection_is_blocked, .settle = hub_flush, .replay = hub_replay, .given = hub_given, .put = connection_put_for_session, .want_pull = asking_want_pull,
 		.closed = session_closed};
 	struct session_calls calls = template;
 	struct session *s;
 
 	calls.hub = c->all->hub;
+	calls.standings = hub_standings(c->all->hub);
 	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
 	s->format = c->format;
 	s->rooms = c->all->rooms;

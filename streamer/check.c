@@ -7,8 +7,15 @@
 #include <string.h>
 
 #include <libpq-fe.h>
+#include <poll.h>
 
+#include "keyfiles.h"
+#include "pages.h"
 #include "plugin.h"
+
+#define SLOT_PATIENCE_MS 5000
+#define UPKEEP_FUNCTIONS "'sync.checkpoint(bigint)', 'sync.feed_tables()', 'sync.feed_rows(integer, text[])', 'sync.relay(json)', 'sync.status()', " \
+	"'sync.purge(interval, integer, interval)', 'sync.expire_locks()', 'sync.remind_due()', 'sync.release_device_locks(text, text, timestamptz)', 'sync.log_syncs(jsonb)'"
 
 struct check
 {
@@ -36,6 +43,16 @@ judge(struct check *c, bool is_good, const char *what, const char *cure)
 		good(c, what);
 	else
 		wrong(c, what, cure);
+}
+
+/* What works as it is, and may harm some day: not counted. */
+static void
+advise(struct check *c, bool is_good, const char *what, const char *cure)
+{
+	if (is_good)
+		good(c, what);
+	else
+		fprintf(c->out, "ADVICE  %s\n        cure: %s\n", what, cure);
 }
 
 /* The first value of a query, "" for NULL, no row or an error; the caller frees nothing: it lives until the next call. */
@@ -91,34 +108,6 @@ check_plugin(struct check *c, PGconn *conn, enum plugin plugin)
 	buffer_free(&text);
 }
 
-/* By making a slot, which loads it. The wait for transactions that run comes after that, and ends by the time limit. */
-static void
-check_plugin_loads(struct check *c, PGconn *conn, enum plugin plugin)
-{
-	char	text[200];
-	PGresult *r;
-	bool	is_loaded;
-
-	PQclear(PQexec(conn, "SET lock_timeout = '1s'"));
-	snprintf(text, sizeof(text), "CREATE_REPLICATION_SLOT sync_check_%d TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", PQbackendPID(conn), plugin_name(plugin));
-	r = PQexec(conn, text);
-	is_loaded = PQresultStatus(r) == PGRES_TUPLES_OK || strstr(PQresultErrorMessage(r), "lock timeout") != NULL;
-	if (is_loaded)
-	{
-		snprintf(text, sizeof(text), "%s can be loaded: it decodes the WAL (--plugin)", plugin_name(plugin));
-		good(c, text);
-	}
-	else
-	{
-		const char *cure = plugin_cure(plugin, PQresultErrorMessage(r));
-
-		snprintf(text, sizeof(text), "%s can be loaded: %.120s", plugin_name(plugin), PQresultErrorMessage(r));
-		text[strcspn(text, "\n")] = '\0';
-		wrong(c, text, cure != NULL ? cure : "see what else is wrong");
-	}
-	PQclear(r);
-}
-
 static void
 check_publications(struct check *c, PGconn *conn)
 {
@@ -142,6 +131,12 @@ check_server(struct check *c, PGconn *conn, enum plugin plugin)
 	judge(c, is_true(conn, "SELECT (SELECT count(*) FROM pg_stat_replication) < current_setting('max_wal_senders')::int"),
 		  "a WAL sender is free", "raise max_wal_senders");
 	judge(c, is_true(conn, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'sync')"), "the extension is created", "CREATE EXTENSION sync");
+	judge(c, is_true(conn, "SELECT count(*) = 0 FROM pg_prepared_xacts WHERE database = current_database()"), "no prepared transaction is open",
+		  "COMMIT PREPARED or ROLLBACK PREPARED those of pg_prepared_xacts: a new slot waits for each");
+	advise(c, strcmp(ask(conn, "SHOW max_slot_wal_keep_size"), "-1") != 0, "a slot keeps a bounded amount of WAL",
+		   "ALTER SYSTEM SET max_slot_wal_keep_size = '16GB'; SELECT pg_reload_conf(); -- else a stuck slot of anybody can fill the disk");
+	advise(c, strcmp(ask(conn, "SHOW idle_in_transaction_session_timeout"), "0") != 0, "forgotten transactions end by themselves",
+		   "ALTER SYSTEM SET idle_in_transaction_session_timeout = '10min'; SELECT pg_reload_conf(); -- an open one holds cursors and new slots back");
 	check_plugin(c, conn, plugin);
 	if (plugin == PLUGIN_PGOUTPUT)
 		check_publications(c, conn);
@@ -150,15 +145,32 @@ check_server(struct check *c, PGconn *conn, enum plugin plugin)
 static void
 check_upkeep(struct check *c, PGconn *conn)
 {
-	judge(c, is_true(conn, "SELECT has_function_privilege('sync.checkpoint(bigint)', 'EXECUTE') AND has_function_privilege('sync.feed_tables()', 'EXECUTE') "
-					 "AND has_function_privilege('sync.feed_rows(integer, text[])', 'EXECUTE')"),
-		  "the upkeep role may run the feed's functions", "run roles.sql");
+	const char *lacks = ask(conn, "SELECT coalesce(string_agg(f, ', '), 'none') FROM unnest(ARRAY[" UPKEEP_FUNCTIONS "]) f "
+							"WHERE to_regprocedure(f) IS NULL OR NOT has_function_privilege(to_regprocedure(f)::oid, 'EXECUTE')");
+	bool	has_all = strcmp(lacks, "none") == 0;
+	char	what[600];
+
+	snprintf(what, sizeof(what), has_all ? "the upkeep role may run all it needs" : "the upkeep role may not run %s", lacks);
+	judge(c, has_all, what, "run roles.sql");
+	judge(c, is_true(conn, "SELECT pg_has_role('pg_read_all_stats', 'MEMBER') AND pg_has_role('pg_read_all_settings', 'MEMBER')"),
+		  "the upkeep role sees who holds things up", "run roles.sql");
 	judge(c, ask(conn, "SELECT sync.feed_tables()")[0] != '\0', "the list of tables can be read", "run roles.sql; see the server's log");
 }
 
 static void
-check_query(struct check *c, PGconn *conn)
+check_query(struct check *c, PGconn *conn, const struct options *o)
 {
+	const char *const role[] = {o->default_role};
+
+	if (o->default_role[0] != '\0')
+	{
+		PGresult *r = PQexecParams(conn, "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1", 1, NULL, role, NULL, NULL, 0);
+
+		judge(c, PQresultStatus(r) == PGRES_TUPLES_OK && PQntuples(r) == 1 && PQgetvalue(r, 0, 0)[0] == 't', "the query role may take on --default-role",
+			  "GRANT that role TO sync_query, or correct --default-role");
+		PQclear(r);
+	}
+	judge(c, is_true(conn, "SELECT has_function_privilege('sync.visible_keys(jsonb)', 'EXECUTE')"), "the query role may ask which rows are visible", "run roles.sql");
 	judge(c, !is_true(conn, "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"),
 		  "the query role is bound by row-level security", "ALTER ROLE sync_query NOSUPERUSER NOBYPASSRLS");
 	judge(c, !is_true(conn, "SELECT rolinherit FROM pg_roles WHERE rolname = current_user"),
@@ -170,12 +182,55 @@ check_query(struct check *c, PGconn *conn)
 		  "none of these roles bypasses row-level security", "REVOKE superusers and BYPASSRLS roles from sync_query: a token could name them");
 }
 
+/* Makes a slot as the streamer would, which loads the plugin, then waits for writers older than the slot; it goes with the connection. */
+static void
+check_slot(struct check *c, PGconn *conn, enum plugin plugin)
+{
+	struct pollfd socket = {.fd = PQsocket(conn), .events = POLLIN};
+	char	text[300];
+	const char *cure;
+	PGresult *r;
+
+	snprintf(text, sizeof(text), "CREATE_REPLICATION_SLOT sync_check_%d TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", PQbackendPID(conn), plugin_name(plugin));
+	PQsendQuery(conn, text);
+	while (PQconsumeInput(conn) && PQisBusy(conn) && poll(&socket, 1, SLOT_PATIENCE_MS) > 0)
+		;
+	if (PQisBusy(conn))
+	{
+		wrong(c, "a new replication slot has to wait for older writing transactions", "end them: sync.status() names the oldest, pg_prepared_xacts those prepared");
+		return;
+	}
+	r = PQgetResult(conn);
+	cure = plugin_cure(plugin, PQresultErrorMessage(r));
+	if (PQresultStatus(r) == PGRES_TUPLES_OK)
+		snprintf(text, sizeof(text), "%s can be loaded: it decodes the WAL (--plugin)", plugin_name(plugin));
+	else
+		snprintf(text, sizeof(text), "%s can be loaded: %.200s", plugin_name(plugin), PQresultErrorMessage(r));
+	text[strcspn(text, "\n")] = '\0';
+	judge(c, PQresultStatus(r) == PGRES_TUPLES_OK, text, cure != NULL ? cure : "see what else is wrong");
+	PQclear(r);
+}
+
 static void
 check_replication(struct check *c, PGconn *conn, const char *system_id, enum plugin plugin)
 {
 	judge(c, strcmp(ask(conn, "IDENTIFY_SYSTEM"), system_id) == 0, "all connections reach the same server",
 		  "point --database, --query-database and --upkeep-database at one server");
-	check_plugin_loads(c, conn, plugin);
+	check_slot(c, conn, plugin);
+}
+
+/* What cannot be used is logged with its reason. */
+static void
+check_files(struct check *c, const struct options *o)
+{
+	static const struct pages_calls no_calls;
+	struct keyfiles *keys = keyfiles_new(o);
+	struct pages *pages = pages_new(o, &no_calls, NULL);
+
+	judge(c, keys != NULL, "the keys of tokens can be read", "see the line above; the streamer's user must be able to read --jwt-secret-file and --jwks-file");
+	judge(c, pages != NULL, "metrics are guarded as said", "see the line above; --metrics-token-file holds 16 characters or more");
+	keyfiles_free(keys);
+	pages_free(pages);
 }
 
 int
@@ -187,6 +242,7 @@ check_run(const struct options *o, FILE *out)
 	PGconn *replication = connect_as(&c, o->database, true, "replication", "run roles.sql; give the role its own pg_hba.conf line; check --database");
 	char	system_id[512] = "";
 
+	check_files(&c, o);
 	if (upkeep != NULL)
 	{
 		check_server(&c, upkeep, (enum plugin) o->plugin);
@@ -194,12 +250,12 @@ check_run(const struct options *o, FILE *out)
 		snprintf(system_id, sizeof(system_id), "%s", ask(upkeep, "SELECT system_identifier FROM pg_control_system()"));
 	}
 	if (query != NULL)
-		check_query(&c, query);
+		check_query(&c, query, o);
 	if (replication != NULL && upkeep != NULL)
 		check_replication(&c, replication, system_id, (enum plugin) o->plugin);
 	PQfinish(upkeep);
 	PQfinish(query);
 	PQfinish(replication);
-	fprintf(out, c.wrong == 0 ? "everything is in place\n" : "%d found wrong\n", c.wrong);
+	fprintf(out, c.wrong == 0 ? "everything is in place; as a superuser, SELECT * FROM sync.check() looks at the tables\n" : "%d found wrong\n", c.wrong);
 	return c.wrong;
 }

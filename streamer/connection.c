@@ -51,7 +51,16 @@ connection_put(struct connection *c, struct outbox_entry entry)
 	if (!was_empty)
 		return;
 	c->taken_ms = c->now_ms;
+	c->put_turn = c->all->turn;
 	c->all->calls.writable(c->socket);
+}
+
+bool
+connection_is_blocked(void *connection)
+{
+	const struct connection *c = connection;
+
+	return c->outbox.count > 0 && c->put_turn != c->all->turn;
 }
 
 struct session *
@@ -82,7 +91,7 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	if (s != NULL && s->kind == SESSION_REALTIME)
 		session_close(s, "phx_error", "too slow");		/* it joins again, and learns who is there then */
 	else if (s != NULL)
-		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
+		session_too_slow(s, s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
 void
@@ -251,6 +260,8 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 	metric_add(METRIC_MESSAGES_OUT, out->count);
 	metric_add(METRIC_BYTES_OUT, out->bytes);
 	c->is_blocked = out->count > 0;
+	for (size_t i = 0; c->outbox.count == 0 && i < c->session_count; i++)
+		hub_drained(c->all->hub, c->sessions[i]);
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
 }
 
@@ -426,6 +437,7 @@ connections_tick(struct connections *all, int64_t now_ms, int64_t unix_now)
 void
 connections_turn_end(struct connections *all)
 {
+	all->turn++;
 	while (all->closed != NULL)
 	{
 		struct session *s = all->closed;

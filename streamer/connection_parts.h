@@ -25,6 +25,7 @@ struct connections
 	struct map requests;		/* id of a request under way → connection */
 	uint64_t last_id;			/* of sessions and requests alike */
 	int64_t now_ms;
+	uint64_t turn;				/* of the loop */
 	struct session *closed;		/* to be freed at the end of the turn, linked by their subscription */
 };
 
@@ -41,8 +42,10 @@ struct connection
 	size_t	session_count;
 	struct outbox outbox;
 	struct works works;
+	uint64_t put_turn;			/* when the outbox was last empty and something was put */
 	bool	is_blocked;			/* bytes were written and the socket has not asked for more since */
 	bool	is_authenticated;
+	bool	is_stepping;		/* inside a session's next step */
 	bool	is_closing;
 	int64_t created_ms;
 	int64_t heard_ms;
@@ -58,6 +61,7 @@ struct connection
 /* connection.c */
 void	connection_put(struct connection *c, struct outbox_entry entry);		/* takes the references over */
 void	connection_put_for_session(void *connection, struct outbox_entry entry);	/* likewise, under the queue's limit */
+bool	connection_is_blocked(void *connection);	/* something put in an earlier turn still waits for the client */
 void	connection_reply(struct connection *c, const struct message_refs *m, bool is_ok, const char *response, size_t len);
 void	connection_reply_error(struct connection *c, const struct message_refs *m, const char *code, const char *text, const char *hint);
 struct session *connection_session(const struct connection *c, uint64_t id);		/* NULL: it has left */

@@ -23,18 +23,31 @@ put_text(struct buffer *json, const char *name, const char *text)
 	buffer_json_string(json, text, strlen(text));
 }
 
+/* Rows of a table that is not seen whole are judged by policies one by one, or lack columns. */
+static bool
+is_partial(const struct right *r)
+{
+	return r->is_judged || r->projection != NULL;
+}
+
+static bool
+is_whole(const struct right *r)
+{
+	return !is_partial(r);
+}
+
 static void
-put_tables(struct description *d, const char *name, const int32_t *ids, size_t count)
+put_tables(struct description *d, const char *name, const struct subscription *sub, bool (*is_meant)(const struct right *r))
 {
 	const struct sync_tables *known = feed_tables(d->feed);
 	const char *separator = "";
 
 	buffer_printf(d->json, ",\"%s\":[", name);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < sub->right_count; i++)
 	{
-		const struct sync_table *t = known != NULL ? tables_by_id(known, ids[i]) : NULL;
+		const struct sync_table *t = known != NULL ? tables_by_id(known, sub->rights[i].table_id) : NULL;
 
-		if (t == NULL)
+		if (t == NULL || !is_meant(&sub->rights[i]))
 			continue;
 		buffer_puts(d->json, separator);
 		buffer_json_string(d->json, t->entity_type, strlen(t->entity_type));
@@ -116,9 +129,8 @@ put_session(void *owner, const struct session *s)
 	buffer_printf(d->json, ",\"kind\":\"%s\",\"state\":\"%s\",\"device_id\":%s,", s->kind == SESSION_SYNC ? "sync" : "realtime", states[s->state],
 				  s->device_id != NULL ? s->device_id : "null");
 	put_text(d->json, "role", s->identity.role);
-	put_tables(d, "tables", sub->tables, sub->table_count);
-	if (sub->partial_count > 0)
-		put_tables(d, "partial", sub->partial, sub->partial_count);
+	put_tables(d, "tables", sub, is_whole);
+	put_tables(d, "partial", sub, is_partial);
 	put_scopes(d, sub);
 	put_behind(d, s);
 	put_age(d, "cursor_age", s->cursor_ms);

@@ -12,6 +12,7 @@
 
 #include "client_stats.h"
 #include "files.h"
+#include "http_page.h"
 #include "log.h"
 #include "loop.h"
 #include "map.h"
@@ -510,7 +511,7 @@ begin_broadcast(struct http *h, struct http_exchange *e, const char *path)
 {
 	struct posted_problem problem;
 	char	media[MEDIA_MAX];
-	char	is_private[8];
+	char	is_private[32];		/* with its name */
 	const char *given = lws_get_urlarg_by_name(e->wsi, "private=", is_private, sizeof(is_private));
 
 	begin_api(h, e);
@@ -537,48 +538,13 @@ answer_ready(struct http *h, struct http_exchange *e)
 	buffer_free(&missing);
 }
 
-/* A proxy on this machine that hides where its requests come from would make everybody local: see --metrics-token-file. */
-static bool
-is_local(struct lws *wsi)
-{
-	static const enum lws_token_indexes passed_on[] = {WSI_TOKEN_X_FORWARDED_FOR, WSI_TOKEN_HTTP_X_REAL_IP, WSI_TOKEN_HTTP_VIA};
-	char	peer[64] = "";
-
-	for (size_t i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++)
-		if (lws_hdr_total_length(wsi, passed_on[i]) > 0)
-			return false;
-	if (lws_hdr_custom_length(wsi, "forwarded:", 10) >= 0)
-		return false;
-	lws_get_peer_simple(wsi, peer, sizeof(peer));
-	return strncmp(peer, "127.", 4) == 0 || strcmp(peer, "::1") == 0 || strncmp(peer, "::ffff:127.", 11) == 0;
-}
-
-static void
-argument(struct lws *wsi, const char *name, char *out, size_t size)
-{
-	const char *value = lws_get_urlarg_by_name(wsi, name, out, (int) size);
-
-	if (value == NULL)
-		out[0] = '\0';
-	else if (value != out)
-		memmove(out, value, strlen(value) + 1);
-}
-
 /* false: no page of that name. */
 static bool
 answer_page(struct http *h, struct http_exchange *e, const char *path)
 {
-	char	user[256];
-	char	since[32];
-	char	authorization[512];
-	struct page_request r = {.path = path, .user = user, .since = since, .is_local = is_local(e->wsi)};
 	struct page_answer a;
 
-	argument(e->wsi, "user=", user, sizeof(user));
-	argument(e->wsi, "since=", since, sizeof(since));
-	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, authorization, sizeof(authorization));
-	r.bearer = auth_bearer(authorization);
-	if (!pages_answer(h->pages, &r, &a, &e->response))
+	if (!http_page(h->pages, e->wsi, path, &a, &e->response))
 		return false;
 	memory_require(e->response.failed ? NULL : e->response.data);
 	e->type = a.type;

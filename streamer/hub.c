@@ -9,12 +9,18 @@
 #include "chance.h"
 #include "memory.h"
 #include "metrics.h"
+#include "projection.h"
+#include "queue.h"
+#include "resume.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
 #define SPREAD_WATCH_MS 500			/* changes of scopes must be in force within a second */
 #define SPREAD_EACH_MS 2			/* with few sessions there is no herd to spread */
-#define NUDGE_MS 1000				/* changes of tables whose columns a session may not all read */
+#define VERIFY_SOON_MS 1000			/* until tables whose policies look elsewhere are compared, when something may have gone out of sight */
+#define FAILED_MS 1000				/* until a session pulls whose rows could not be judged; */
+#define FAILURES_MAX 5				/* it ends when that happens so often in a row */
+#define STANDINGS_TICK_MS 1000
 #define CURSOR_IDLE_MS 30000
 #define CURSOR_AFTER_CHANGES_MS 1000	/* quiet for so long after changes: then the cursor that covers them */
 
@@ -24,10 +30,23 @@ struct hub
 	struct session *sessions;
 	size_t	count;
 	struct routes routes;
-	struct transaction **pending;		/* owned references: released in this turn */
+	struct standings standings;
+	int64_t standings_ms;		/* when the old ones were last cleared away */
+	struct release **pending;			/* owned references: released in this turn */
 	size_t	pending_count;
 	size_t	pending_room;
-	struct session *touched;			/* sessions with something to send */
+	struct session *touched;			/* sessions with something to look at */
+	struct session **waiting;			/* sessions whose queue waits for verdicts or for their client */
+	size_t	waiting_count;
+	size_t	waiting_room;
+	struct judge *judge;
+	size_t	max_queue;
+	int64_t verify_ms;
+	struct held *taken;					/* being delivered: kept until the frames made of them have been forgotten */
+	size_t	taken_count;
+	size_t	taken_room;
+	const struct stream_change **outgoing;		/* scratch: of one batch */
+	size_t	outgoing_room;
 	struct batches batches;
 	uint64_t last_serial;
 	uint64_t routed;					/* serial of the last transaction that went to the live sessions */
@@ -35,13 +54,17 @@ struct hub
 };
 
 struct hub *
-hub_new(const struct feed *feed)
+hub_new(const struct feed *feed, const struct options *o, const struct judge_calls *calls, void *owner)
 {
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
 	h->last_serial = 1;
+	h->max_queue = o->max_queue;
+	h->verify_ms = o->verify_interval_s * 1000;
+	h->judge = judge_new(o->query_connections, calls, owner);
 	routes_init(&h->routes);
+	standings_init(&h->standings);
 	batches_init(&h->batches);
 	return h;
 }
@@ -52,9 +75,14 @@ hub_free(struct hub *h)
 	if (h == NULL)
 		return;
 	for (size_t i = 0; i < h->pending_count; i++)
-		transaction_release(h->pending[i]);
+		release_free(h->pending[i]);
 	free(h->pending);
+	free(h->waiting);
+	free(h->taken);
+	free(h->outgoing);
+	judge_free(h->judge);
 	routes_free(&h->routes);
+	standings_free(&h->standings);
 	batches_free(&h->batches);
 	free(h);
 }
@@ -81,12 +109,60 @@ untouch(struct hub *h, struct session *s)
 	s->subscription.is_touched = false;
 }
 
+/* The last one moves into the place that becomes free. */
+static void
+stop_waiting(struct hub *h, struct session *s)
+{
+	size_t	place = s->subscription.waiting;
+
+	if (place == 0)
+		return;
+	h->waiting[place - 1] = h->waiting[--h->waiting_count];
+	h->waiting[place - 1]->subscription.waiting = place;
+	s->subscription.waiting = 0;
+}
+
+static void
+start_waiting(struct hub *h, struct session *s)
+{
+	if (s->subscription.waiting != 0)
+		return;
+	if (h->waiting_count == h->waiting_room)
+	{
+		h->waiting_room = h->waiting_room > 0 ? h->waiting_room * 2 : 16;
+		h->waiting = memory_grow(h->waiting, h->waiting_room, sizeof(*h->waiting));
+	}
+	h->waiting[h->waiting_count++] = s;
+	s->subscription.waiting = h->waiting_count;
+}
+
+void
+hub_discard(void *hub, struct session *s)
+{
+	struct hub *h = hub;
+
+	queue_clear(&s->subscription, h->judge);
+	stop_waiting(h, s);
+	s->subscription.is_flooded = false;
+	s->is_held = false;
+	s->ceiling = NULL;
+}
+
+static void
+leave_routes(struct hub *h, struct session *s)
+{
+	hub_discard(h, s);
+	routes_leave(&h->routes, s);
+	judge_release_identity(h->judge, s->subscription.identity);
+	s->subscription.identity = NULL;
+}
+
 void
 hub_remove(struct hub *h, struct session *s)
 {
 	struct subscription *sub = &s->subscription;
 
-	routes_leave(&h->routes, s);
+	leave_routes(h, s);
 	if (sub->is_touched)
 		untouch(h, s);
 	if (sub->previous != NULL)
@@ -95,8 +171,6 @@ hub_remove(struct hub *h, struct session *s)
 		h->sessions = sub->next;
 	if (sub->next != NULL)
 		sub->next->subscription.previous = sub->previous;
-	free(sub->batch);
-	sub->batch = NULL;
 	h->count--;
 }
 
@@ -131,20 +205,38 @@ hub_count(const struct hub *h)
 	return h->count;
 }
 
+struct standings *
+hub_standings(struct hub *h)
+{
+	return &h->standings;
+}
+
 bool
 hub_subscribe(void *hub, struct session *s, struct json_value state)
 {
 	struct hub *h = hub;
+	struct subscription *sub = &s->subscription;
+	bool	is_judged = false;
 
-	return routes_enter(&h->routes, s, state, feed_tables(h->feed));
+	leave_routes(h, s);
+	if (!routes_enter(&h->routes, s, state, feed_tables(h->feed)))
+		return false;
+	sub->has_verified = false;
+	for (size_t i = 0; i < sub->right_count; i++)
+	{
+		is_judged |= sub->rights[i].is_judged;
+		sub->has_verified |= sub->rights[i].is_verified;
+	}
+	if (is_judged)
+		sub->identity = judge_identity(h->judge, s->identity.role, s->identity.claims);
+	sub->verify_at_ms = s->now_ms + h->verify_ms * 3 / 4 + chance_below(h->verify_ms / 2);
+	return true;
 }
 
 void
 hub_unsubscribe(void *hub, struct session *s)
 {
-	struct hub *h = hub;
-
-	routes_leave(&h->routes, s);
+	leave_routes(hub, s);
 }
 
 static void
@@ -158,38 +250,47 @@ touch(struct hub *h, struct session *s)
 }
 
 static void
-draft(struct hub *h, struct session *s, const struct stream_change *c)
+verify_soon(struct session *s)
+{
+	int64_t at_ms = s->now_ms + VERIFY_SOON_MS / 2 + chance_below(VERIFY_SOON_MS);
+
+	if (at_ms < s->subscription.verify_at_ms)
+		s->subscription.verify_at_ms = at_ms;
+}
+
+/* What nobody would read is not built: a pull is shorter. */
+static void
+put(struct hub *h, struct session *s, struct release *r, struct stream_change *c, const struct right *right)
 {
 	struct subscription *sub = &s->subscription;
 
-	if (sub->batch_count == sub->batch_room)
+	if (sub->queue_count >= QUEUE_CHANGES_MAX || sub->queue_bytes + c->json_len > h->max_queue)
 	{
-		sub->batch_room = sub->batch_room > 0 ? sub->batch_room * 2 : 4;
-		sub->batch = memory_grow(sub->batch, sub->batch_room, sizeof(*sub->batch));
+		queue_clear(sub, h->judge);
+		sub->is_flooded = true;
 	}
-	if (sub->batch_count == 0)
-		sub->batch_hash = 0;
-	sub->batch[sub->batch_count++] = c;
-	sub->batch_hash = (sub->batch_hash ^ (uint64_t) (uintptr_t) c) * 0x9e3779b97f4a7c15u;
-	touch(h, s);
+	else
+		queue_put(sub, h->judge, r, c, right);
+	if (sub->waiting == 0 || sub->is_flooded)
+		touch(h, s);
 }
 
 /* The session is in the change's route; the table, and the row's new place, decide. */
 static void
-offer(struct hub *h, struct session *s, const struct transaction *t, const struct stream_change *c, const struct route *sibling)
+offer(struct hub *h, struct session *s, struct release *r, struct stream_change *c, const struct route *sibling)
 {
-	enum wanted wanted;
+	const struct right *right;
 
-	if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
+	if (s->state != SESSION_LIVE || s->subscription.is_flooded || transaction_change_is_seen(r->transaction, c, &s->snapshot))
 		return;
-	wanted = routes_wanted(s, c->table_id);
-	if (wanted == WANTED_WHOLE && (sibling == NULL || !route_has(sibling, s)))
-		draft(h, s, c);
-	else if (wanted == WANTED_PARTLY)
-	{
-		s->subscription.is_nudged = true;
-		touch(h, s);
-	}
+	right = routes_right(s, c->table_id);
+	if (right == NULL || (!right->is_judged && sibling != NULL && route_has(sibling, s)))
+		return;
+	s->now_ms = h->now_ms;
+	if (right->is_verified && c->kind == CHANGE_TOMBSTONE)
+		verify_soon(s);		/* nothing tells whose row it was */
+	else
+		put(h, s, r, c, right);
 }
 
 static const struct route *
@@ -199,17 +300,123 @@ sibling_route(const struct hub *h, const struct transaction *t, const struct str
 }
 
 static void
-route_transaction(struct hub *h, const struct transaction *t)
+route_transaction(struct hub *h, struct release *r)
 {
+	const struct transaction *t = r->transaction;
+
 	for (size_t i = 0; i < t->count; i++)
 	{
-		const struct stream_change *c = &t->changes[i];
-		const struct route *r = routes_find(&h->routes, c);
+		struct stream_change *c = &t->changes[i];
+		const struct route *route = routes_find(&h->routes, c);
 		const struct route *sibling = sibling_route(h, t, c);
 
-		for (size_t j = 0; r != NULL && j < r->count; j++)
-			offer(h, r->sessions[j], t, c, sibling);
+		for (size_t j = 0; route != NULL && j < route->count; j++)
+			offer(h, route->sessions[j], r, c, sibling);
 	}
+}
+
+/* items are one transaction's for this session. */
+static bool
+is_sent(struct session *s, const struct held *items, size_t count, size_t at)
+{
+	enum verdict verdict = judge_verdict(items[at].ticket);
+
+	if (verdict == VERDICT_HIDDEN && items[at].right->is_verified)
+		verify_soon(s);		/* it may have been in sight before */
+	if (verdict != VERDICT_SEEN)
+		return false;
+	return items[at].change->kind != CHANGE_TOMBSTONE || items[at].ticket.docket == NULL || !queue_lives_on(items, count, at);
+}
+
+static size_t
+choose(struct hub *h, struct session *s, const struct held *items, size_t count)
+{
+	size_t	chosen = 0;
+	size_t	end;
+
+	for (size_t start = 0; start < count; start = end)
+	{
+		for (end = start + 1; end < count && items[end].release == items[start].release;)
+			end++;
+		for (size_t i = start; i < end; i++)
+			if (is_sent(s, items + start, end - start, i - start))
+				h->outgoing[chosen++] = projection_of(items[i].change, items[i].right->projection,
+													  s->wants_fields && !items[i].right->is_judged, feed_tables(h->feed));
+	}
+	return chosen;
+}
+
+static uint64_t
+hash_of(const struct stream_change *const *changes, size_t count)
+{
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < count; i++)
+		hash = (hash ^ (uint64_t) (uintptr_t) changes[i]) * 0x9e3779b97f4a7c15u;
+	return hash;
+}
+
+/* A cursor may not claim what still waits. */
+static void
+hold_cursor(struct session *s)
+{
+	const struct release *first = queue_first(&s->subscription);
+
+	s->is_held = first != NULL;
+	s->ceiling = first != NULL ? first->cursor : NULL;
+	s->ceiling_xmax = first != NULL ? first->cursor_xmax : 0;
+}
+
+static void
+send_ready(struct hub *h, struct session *s, size_t ready)
+{
+	struct held *items;
+	size_t	count;
+
+	if (h->taken_count + ready > h->taken_room)
+	{
+		h->taken_room = (h->taken_count + ready) * 2;
+		h->taken = memory_grow(h->taken, h->taken_room, sizeof(*h->taken));
+	}
+	if (ready > h->outgoing_room)
+	{
+		h->outgoing_room = ready * 2;
+		h->outgoing = memory_grow(h->outgoing, h->outgoing_room, sizeof(*h->outgoing));
+	}
+	items = h->taken + h->taken_count;
+	queue_take(&s->subscription, ready, items);
+	h->taken_count += ready;
+	hold_cursor(s);
+	s->subscription.failures = 0;
+	count = choose(h, s, items, ready);
+	if (count == 0)
+		return;
+	metric_add(METRIC_BATCHES, 1);
+	metric_add(METRIC_CHANGES, count);
+	session_deliver(s, &h->batches, h->outgoing, count, hash_of(h->outgoing, count));
+}
+
+static void
+fail(struct session *s)
+{
+	if (++s->subscription.failures >= FAILURES_MAX)
+		session_close(s, "phx_error", "policy_failed");
+	else
+		session_resync(s, "rows could not be judged", s->now_ms, FAILED_MS / 2 + chance_below(FAILED_MS));
+}
+
+static int64_t
+spread_over(size_t count, int64_t most_ms)
+{
+	int64_t wide_ms = (int64_t) count * SPREAD_EACH_MS;
+
+	return chance_below(wide_ms < most_ms ? wide_ms : most_ms);
+}
+
+static int64_t
+spread(const struct hub *h, int64_t most_ms)
+{
+	return spread_over(h->count, most_ms);
 }
 
 /* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
@@ -217,17 +424,39 @@ static void
 deliver(struct hub *h, struct session *s)
 {
 	struct subscription *sub = &s->subscription;
+	bool	has_failed = false;
+	size_t	ready;
 
-	if (sub->is_nudged)
-		session_resync(s, "a table that is not wholly readable has changed", s->now_ms, NUDGE_MS / 2 + chance_below(NUDGE_MS));
-	else if (sub->batch_count > 0 && s->state == SESSION_LIVE)
+	s->now_ms = h->now_ms;
+	if (sub->is_flooded)
 	{
-		metric_add(METRIC_BATCHES, 1);
-		metric_add(METRIC_CHANGES, sub->batch_count);
-		session_deliver(s, &h->batches, sub->batch, sub->batch_count, sub->batch_hash);
+		sub->is_flooded = false;
+		metric_add(METRIC_NUDGES, 1);
+		session_resync(s, "too much has changed", s->now_ms, spread(h, SPREAD_MS));
+		return;
 	}
-	sub->batch_count = 0;
-	sub->is_nudged = false;
+	ready = queue_ready(sub, &has_failed);
+	if (has_failed)
+	{
+		fail(s);
+		return;
+	}
+	if (ready > 0 && !s->calls.is_blocked(s->connection))
+		send_ready(h, s, ready);
+	if (sub->queue_count == 0)
+		stop_waiting(h, s);
+	else
+		start_waiting(h, s);
+	hold_cursor(s);
+}
+
+/* What the frames were made of goes only when none of them can be found again. */
+static void
+forget_delivered(struct hub *h)
+{
+	batches_clear(&h->batches);
+	queue_drop(h->judge, h->taken, h->taken_count);
+	h->taken_count = 0;
 }
 
 static void
@@ -239,10 +468,33 @@ deliver_touched(struct hub *h)
 
 		h->touched = s->subscription.next_touched;
 		s->subscription.is_touched = false;
-		s->now_ms = h->now_ms;
 		deliver(h, s);
 	}
-	batches_clear(&h->batches);
+	forget_delivered(h);
+}
+
+/* Backwards: who has nothing left to wait for gives its place to one that was looked at already. */
+static void
+deliver_waiting(struct hub *h)
+{
+	for (size_t i = h->waiting_count; i > 0; i--)
+		if (i <= h->waiting_count)
+			deliver(h, h->waiting[i - 1]);
+	forget_delivered(h);
+}
+
+/* Whoever waits for that much memory pulls instead. */
+static void
+limit_memory(struct hub *h)
+{
+	if (release_bytes() <= HUB_HELD_BYTES_MAX)
+		return;
+	for (size_t i = 0; i < h->waiting_count; i++)
+	{
+		h->waiting[i]->subscription.is_flooded = true;
+		touch(h, h->waiting[i]);
+	}
+	deliver_touched(h);
 }
 
 void
@@ -255,19 +507,52 @@ hub_flush(void *hub)
 	for (size_t i = 0; i < h->pending_count; i++)
 	{
 		route_transaction(h, h->pending[i]);
-		h->routed = h->pending[i]->serial;
+		h->routed = h->pending[i]->transaction->serial;
 	}
+	judge_go_on(h->judge, h->now_ms);
 	deliver_touched(h);
 	for (size_t i = 0; i < h->pending_count; i++)
-		transaction_release(h->pending[i]);
+		release_free(h->pending[i]);
 	h->pending_count = 0;
+	limit_memory(h);
+}
+
+void
+hub_ask(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	judge_go_on(h->judge, now_ms);
+}
+
+/* First what was released: else a session with nothing left to wait for would be given a cursor that covers it. */
+void
+hub_verdicts(struct hub *h, uint64_t id, const struct answer *a, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	hub_flush(h);
+	judge_answer(h->judge, id, a, now_ms);
+	deliver_waiting(h);
+}
+
+void
+hub_drained(struct hub *h, struct session *s)
+{
+	if (s->subscription.waiting == 0)
+		return;
+	hub_flush(h);
+	if (s->subscription.waiting != 0)
+		deliver(h, s);
+	forget_delivered(h);
 }
 
 uint64_t
 hub_given(void *hub, const struct session *s)
 {
 	const struct hub *h = hub;
+	const struct release *first = queue_first(&s->subscription);
 
+	if (first != NULL)
+		return first->transaction->serial - 1;
 	return s->resume > h->routed ? s->resume : h->routed;
 }
 
@@ -281,15 +566,21 @@ static void
 replay_transaction(void *owner, struct transaction *t)
 {
 	struct replay *r = owner;
+	struct release *release;
+
+	if (t->serial <= r->session->resume)
+		return;
+	release = release_new(t, NULL, 0);
 
 	for (size_t i = 0; i < t->count; i++)
 	{
-		const struct stream_change *c = &t->changes[i];
+		struct stream_change *c = &t->changes[i];
 		const struct route *route = routes_find(&r->hub->routes, c);
 
 		if (route != NULL && route_has(route, r->session))
-			offer(r->hub, r->session, t, c, sibling_route(r->hub, t, c));
+			offer(r->hub, r->session, release, c, sibling_route(r->hub, t, c));
 	}
+	release_free(release);
 }
 
 void
@@ -297,10 +588,8 @@ hub_replay(void *hub, struct session *s)
 {
 	struct replay r = {hub, s};
 
-	if (s->resume != 0)
-		feed_replay_since(r.hub->feed, s->resume, replay_transaction, &r);
-	else
-		feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
+	judge_go_on(r.hub->judge, r.hub->now_ms);
 	if (s->kind == SESSION_REALTIME)
 		s->resume = r.hub->last_serial;
 	r.hub->batches.is_replay = true;
@@ -308,12 +597,17 @@ hub_replay(void *hub, struct session *s)
 	r.hub->batches.is_replay = false;
 }
 
-static int64_t
-spread(const struct hub *h, int64_t most_ms)
+/* Whose scopes may have changed: they get nothing more before the database has been asked, in a snapshot that shows the change. */
+static void
+stop_concerned(struct hub *h, const struct transaction *t, const char *user, bool is_device)
 {
-	int64_t wide_ms = (int64_t) h->count * SPREAD_EACH_MS;
+	const struct route *r = routes_find_user(&h->routes, user);
 
-	return chance_below(wide_ms < most_ms ? wide_ms : most_ms);
+	for (size_t i = 0; r != NULL && i < r->count; i++)
+		if (is_device)
+			resume_look_again(r->sessions[i], h->now_ms);
+		else if (r->sessions[i]->state == SESSION_LIVE && !snapshot_sees(&r->sessions[i]->snapshot, t->xid))
+			session_pull_later(r->sessions[i], h->now_ms + spread_over(r->count, SPREAD_WATCH_MS));
 }
 
 /* Live sessions stop before a barrier: what lies behind it reaches them by pull, in a snapshot that sees it, or from the ring. */
@@ -323,6 +617,8 @@ stop_at(struct hub *h, const struct transaction *t)
 	struct session *next;
 
 	hub_flush(h);
+	if (t->barrier == BARRIER_WATCH && !t->concerns_everyone)
+		return;
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
@@ -342,31 +638,19 @@ hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
 	t->serial = ++h->last_serial;
+	standings_drop(&h->standings, t);
 	if (t->barrier != BARRIER_NONE)
-	{
 		stop_at(h, t);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		stop_concerned(h, t, t->concerned[i].user, t->concerned[i].is_device);
+	if (t->barrier > BARRIER_WATCH)
 		return;
-	}
 	if (h->pending_count == h->pending_room)
 	{
 		h->pending_room = h->pending_room > 0 ? h->pending_room * 2 : 64;
-		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct transaction *));
+		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct release *));
 	}
-	h->pending[h->pending_count++] = transaction_retain(t);
-}
-
-void
-hub_resync(struct hub *h, const char *reason, int64_t now_ms)
-{
-	struct session *next;
-
-	h->now_ms = now_ms;
-	hub_flush(h);
-	for (struct session *s = h->sessions; s != NULL; s = next)
-	{
-		next = s->subscription.next;
-		session_resync(s, reason, now_ms, spread(h, SPREAD_MS));
-	}
+	h->pending[h->pending_count++] = release_new(t, feed_cursor(h->feed), feed_cursor_xmax(h->feed));
 }
 
 void
@@ -386,6 +670,19 @@ hub_down(struct hub *h, int64_t now_ms)
 		session_lose_feed(s, now_ms);
 }
 
+void
+hub_hold(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	hub_flush(h);
+	standings_drop_all(&h->standings);
+	for (struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		s->now_ms = now_ms;
+		resume_quiet(s);
+	}
+}
+
 /* Live sessions that are quiet get a newer cursor now and then, so that what they would pull after a break stays small. */
 static void
 refresh_cursor(struct hub *h, struct session *s)
@@ -397,16 +694,29 @@ refresh_cursor(struct hub *h, struct session *s)
 		session_send_live(s, batches_frame(&h->batches, s->format, s->topic, cursor, NULL, 0, 0), false);
 }
 
+static void
+verify(struct hub *h, struct session *s)
+{
+	if (s->state == SESSION_LIVE && s->subscription.has_verified && s->kind == SESSION_SYNC && h->now_ms >= s->subscription.verify_at_ms)
+		session_pull_later(s, h->now_ms);
+}
+
 void
 hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 {
 	struct session *next;
 
 	h->now_ms = now_ms;
+	if (now_ms - h->standings_ms >= STANDINGS_TICK_MS)
+	{
+		h->standings_ms = now_ms;
+		standings_tick(&h->standings, now_ms);
+	}
 	hub_flush(h);		/* first: a cursor may not overtake what it covers */
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
+		verify(h, s);
 		session_tick(s, now_ms, unix_now);
 		refresh_cursor(h, s);
 	}

@@ -30,7 +30,6 @@ enum metric_type
 	X(JOINS, "sync_joins_total", COUNTER, "kind", "Joins that succeeded, by kind of channel.") \
 	X(JOINS_REFUSED, "sync_joins_refused_total", COUNTER, "kind", "Joins refused, by kind of channel.") \
 	X(LIMITED, "sync_limited_total", COUNTER, "limit", "Messages, requests and connections refused by a limit, by limit.") \
-	X(TOKENS_REFUSED, "sync_tokens_refused_total", COUNTER, NULL, "Access tokens refused.") \
 	X(MESSAGES_IN, "sync_messages_received_total", COUNTER, NULL, "Messages from clients.") \
 	X(BYTES_IN, "sync_bytes_received_total", COUNTER, NULL, "Bytes of messages from clients.") \
 	X(MESSAGES_OUT, "sync_messages_sent_total", COUNTER, NULL, "Messages to clients.") \

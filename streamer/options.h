@@ -37,6 +37,7 @@ struct options
 	size_t	ring_size;
 	int		auth_timeout_s;
 	int		ping_interval_s;
+	int		verify_interval_s;
 	int		max_messages_per_second;
 	int		max_clients_per_address;	/* 0: no limit, like the next three */
 	int		max_clients_per_user;
@@ -47,8 +48,8 @@ struct options
 	int		upkeep_interval_s;
 	int		purge_keep_days;
 	int		purge_keep_log_days;
-	bool	no_pull_log;
-	bool	no_live_page;
+	bool	log_pulls;
+	bool	live_page;
 	char   *metrics_token_file;	/* "": metrics and the live page are shown to this machine only */
 	bool	check;
 	bool	help;

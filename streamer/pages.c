@@ -148,7 +148,7 @@ page_of(const struct pages *p, const char *path)
 {
 	if (strcmp(path, "/metrics") == 0)
 		return PAGE_METRICS;
-	if (p->options->no_live_page)
+	if (!p->options->live_page)
 		return PAGE_NONE;
 	if (strcmp(path, "/live/samples") == 0)
 		return PAGE_SAMPLES;
@@ -171,7 +171,7 @@ pages_answer(struct pages *p, const struct page_request *r, struct page_answer *
 	enum page page = page_of(p, r->path);
 
 	if (page == PAGE_NONE)
-		return !p->options->no_live_page && answer_file(p, r, a, out);
+		return p->options->live_page && answer_file(p, r, a, out);
 	if (!may_look(p, r))
 	{
 		refuse(p, a, out);

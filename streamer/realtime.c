@@ -9,11 +9,13 @@
 #include <strings.h>
 
 #include "entrance.h"
+#include "chance.h"
 #include "log.h"
 #include "memory.h"
 
 #define AGAIN_LEAST_MS 20			/* the answer was a moment too early for the ring */
 #define AGAIN_MOST_MS 1000
+#define LOOK_MS 30000				/* how often the rights of a live channel are read again, for membership that depends on the time */
 #define RETRY_LEAST_MS 500			/* the database could not answer */
 #define RETRY_MOST_MS 5000
 
@@ -262,13 +264,13 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 	bool	is_live;
 
 	s->calls.settle(s->calls.hub);
-	if (s->resume != 0 && !feed_reaches(s->feed, s->resume))
+	if (s->state == SESSION_CLOSING || feed_handoff(s->feed, snapshot, s->identity.subject) != HANDOFF_OK)
+		return false;
+	if (s->resume != 0 && feed_handoff(s->feed, &s->snapshot, NULL) != HANDOFF_OK)
 	{
 		session_close(s, "phx_error", "the stream has gone on too far");
 		return true;
 	}
-	if (s->state == SESSION_CLOSING || feed_handoff(s->feed, snapshot) != HANDOFF_OK)
-		return false;
 	b = bindings_get(s->format, s->topic, r->list, state, known);
 	if (b == NULL)
 		return false;
@@ -290,6 +292,8 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 		s->snapshot = *snapshot;
 		*snapshot = (struct snapshot){0};
 	}
+	s->is_quiet = s->must_pull = false;
+	s->look_at_ms = s->now_ms + LOOK_MS / 2 + chance_below(LOOK_MS / 2);
 	session_enter(s, SESSION_LIVE);
 	if (r->step != REALTIME_READY)
 		be_ready(s);
@@ -344,13 +348,24 @@ take_refusal(struct session *s, const struct answer *a)
 		realtime_refuse(s, strcmp(e.code, "forbidden") == 0 ? "Unauthorized" : "UnableToConnectToProject", e.text != NULL ? e.text : e.code);
 }
 
+/* A live channel had its rights looked up again. Others than before are taken on as at a join. */
+static void
+compare_state(struct session *s, const struct answer *a)
+{
+	s->look_at_ms = s->now_ms + LOOK_MS / 2 + chance_below(LOOK_MS / 2);
+	if (a->status != ANSWER_OK ? !request_error(a).is_passing : s->realtime->state == NULL || strcmp(a->json, s->realtime->state) != 0)
+		session_pull_later(s, s->now_ms);
+}
+
 /* If another one is wanted already, that is for a reason which this one did not know. */
 static void
 take_answer(struct session *s, const struct answer *a)
 {
-	if (s->realtime->is_state_due || s->state == SESSION_LIVE)
+	if (s->realtime->is_state_due)
 		return;
-	if (a->status == ANSWER_OK)
+	if (s->state == SESSION_LIVE)
+		compare_state(s, a);
+	else if (a->status == ANSWER_OK)
 		take_state(s, a);
 	else
 		take_refusal(s, a);
@@ -374,6 +389,16 @@ realtime_answer(struct session *s, const struct answer *a)
 		session_want_pull(s);
 }
 
+static bool
+is_state_wanted(const struct session *s)
+{
+	if (s->realtime->binding_count == 0 || s->realtime->is_state_due || s->realtime->step == REALTIME_RIGHTS)
+		return false;
+	if (s->state == SESSION_LIVE)
+		return s->now_ms >= s->look_at_ms;
+	return s->pull_at_ms != 0 && s->now_ms >= s->pull_at_ms && feed_is_ready(s->feed);
+}
+
 void
 realtime_tick(struct session *s)
 {
@@ -384,7 +409,7 @@ realtime_tick(struct session *s)
 		realtime_refuse(s, "UnableToConnectToProject", feed_is_ready(s->feed) ? "The database did not answer in time" : "The stream of changes is not ready yet");
 		return;
 	}
-	if (s->state != SESSION_LIVE && r->binding_count > 0 && s->pull_at_ms != 0 && s->now_ms >= s->pull_at_ms && feed_is_ready(s->feed))
+	if (is_state_wanted(s))
 		ask_state(s);
 	entrance_tick(s);
 }

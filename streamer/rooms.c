@@ -284,10 +284,10 @@ tell_state(struct topic *topic, int64_t now_ms)
 void
 rooms_tick(struct rooms *r, int64_t now_ms)
 {
-	struct topic *list = r->topics.changed;
+	struct topic *list;
 
 	relay_tick(r->relay, now_ms);
-	r->topics.changed = NULL;
+	list = topics_take_changed(&r->topics);
 	while (list != NULL)
 	{
 		struct topic *topic = list;

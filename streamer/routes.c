@@ -4,18 +4,21 @@
 
 #include <stdlib.h>
 
+#include "concern.h"
 #include "memory.h"
 
 void
 routes_init(struct routes *all)
 {
 	map_init(&all->map);
+	projections_init(&all->projections);
 }
 
 void
 routes_free(struct routes *all)
 {
 	map_free(&all->map);
+	projections_free(&all->projections);
 }
 
 static void
@@ -48,14 +51,15 @@ routes_leave(struct routes *all, struct session *s)
 
 	for (size_t i = 0; i < sub->route_count; i++)
 		leave_route(all, sub->routes[i], sub->places[i]);
+	for (size_t i = 0; i < sub->right_count; i++)
+		projection_release(&all->projections, sub->rights[i].projection);
 	free(sub->routes);
 	free(sub->places);
-	free(sub->tables);
-	free(sub->partial);
+	free(sub->rights);
 	sub->routes = NULL;
 	sub->places = NULL;
-	sub->tables = sub->partial = NULL;
-	sub->route_count = sub->table_count = sub->partial_count = 0;
+	sub->rights = NULL;
+	sub->route_count = sub->right_count = 0;
 }
 
 bool
@@ -98,25 +102,27 @@ enter_route(struct routes *all, struct session *s, const struct buffer *key)
 }
 
 static int
-compare_ids(const void *a, const void *b)
+compare_rights(const void *a, const void *b)
 {
-	int32_t x = *(const int32_t *) a;
-	int32_t y = *(const int32_t *) b;
+	int32_t x = ((const struct right *) a)->table_id;
+	int32_t y = ((const struct right *) b)->table_id;
 
 	return (x > y) - (x < y);
 }
 
-static bool
-has_id(const int32_t *ids, size_t count, int32_t id)
-{
-	return count > 0 && bsearch(&id, ids, count, sizeof(*ids), compare_ids) != NULL;
-}
-
 static void
-add_id(int32_t **ids, size_t *count, int32_t id)
+add_right(struct routes *all, struct session *s, int32_t table_id, struct json_value e)
 {
-	*ids = memory_grow(*ids, *count + 1, sizeof(**ids));
-	(*ids)[(*count)++] = id;
+	struct subscription *sub = &s->subscription;
+	struct json_value columns = json_member(e, "columns");
+	bool	is_full = json_bool(json_member(e, "full"), false);
+
+	sub->rights = memory_grow(sub->rights, sub->right_count + 1, sizeof(*sub->rights));
+	sub->rights[sub->right_count++] = (struct right){
+		.table_id = table_id,
+		.is_judged = !is_full && (json_bool(json_member(e, "policies"), false) || json_bool(json_member(e, "verify"), false)),
+		.is_verified = !is_full && json_bool(json_member(e, "verify"), false),
+		.projection = json_type(columns) == JSON_ARRAY ? projection_get(&all->projections, table_id, columns) : NULL};
 }
 
 static bool
@@ -137,20 +143,15 @@ enter_tables(struct routes *all, struct session *s, struct json_value tables, co
 			is_known = false;
 			break;
 		}
-		if (json_bool(json_member(e, "full"), false))
-			add_id(&sub->tables, &sub->table_count, t->id);
-		else
-			add_id(&sub->partial, &sub->partial_count, t->id);
+		add_right(all, s, t->id, e);
 		buffer_reset(&key);
 		route_put_table(&key, t->id);
 		if (t->scope == NULL)
 			enter_route(all, s, &key);
 	}
 	buffer_free(&key);
-	if (sub->table_count > 0)
-		qsort(sub->tables, sub->table_count, sizeof(*sub->tables), compare_ids);
-	if (sub->partial_count > 0)
-		qsort(sub->partial, sub->partial_count, sizeof(*sub->partial), compare_ids);
+	if (sub->right_count > 0)
+		qsort(sub->rights, sub->right_count, sizeof(*sub->rights), compare_rights);
 	return is_known;
 }
 
@@ -175,10 +176,32 @@ enter_scopes(struct routes *all, struct session *s, struct json_value scopes)
 	return is_good;
 }
 
+/* No scope has an empty name, and a table's key is shorter. */
+static void
+put_user(struct buffer *key, const char *user)
+{
+	buffer_put(key, "\0\0user\0", 7);
+	concern_fold(key, user);
+}
+
+static void
+enter_user(struct routes *all, struct session *s)
+{
+	struct buffer key;
+
+	if (s->identity.subject == NULL || s->identity.subject[0] == '\0')
+		return;
+	buffer_init(&key);
+	put_user(&key, s->identity.subject);
+	enter_route(all, s, &key);
+	buffer_free(&key);
+}
+
 bool
 routes_enter(struct routes *all, struct session *s, struct json_value state, const struct sync_tables *known)
 {
 	routes_leave(all, s);
+	enter_user(all, s);
 	return enter_tables(all, s, json_member(state, "tables"), known) && enter_scopes(all, s, json_member(state, "scopes"));
 }
 
@@ -188,12 +211,24 @@ routes_find(const struct routes *all, const struct stream_change *c)
 	return map_get(&all->map, c->route, c->route_len);
 }
 
-enum wanted
-routes_wanted(const struct session *s, int32_t table_id)
+const struct route *
+routes_find_user(const struct routes *all, const char *user)
+{
+	const struct route *r;
+	struct buffer key;
+
+	buffer_init(&key);
+	put_user(&key, user);
+	r = map_get(&all->map, key.data, key.len);
+	buffer_free(&key);
+	return r;
+}
+
+const struct right *
+routes_right(const struct session *s, int32_t table_id)
 {
 	const struct subscription *sub = &s->subscription;
+	struct right key = {.table_id = table_id};
 
-	if (has_id(sub->tables, sub->table_count, table_id))
-		return WANTED_WHOLE;
-	return has_id(sub->partial, sub->partial_count, table_id) ? WANTED_PARTLY : WANTED_NOT;
+	return sub->right_count > 0 ? bsearch(&key, sub->rights, sub->right_count, sizeof(key), compare_rights) : NULL;
 }

@@ -9,6 +9,7 @@
 
 #include "json.h"
 #include "map.h"
+#include "projection.h"
 #include "session.h"
 #include "tables.h"
 #include "transaction.h"
@@ -29,6 +30,7 @@ struct route
 struct routes
 {
 	struct map map;			/* key, see route_put_scope → route */
+	struct projections projections;
 };
 
 void	routes_init(struct routes *all);
@@ -39,9 +41,9 @@ bool	routes_enter(struct routes *all, struct session *s, struct json_value state
 void	routes_leave(struct routes *all, struct session *s);
 
 const struct route *routes_find(const struct routes *all, const struct stream_change *c);		/* NULL: nobody's */
+const struct route *routes_find_user(const struct routes *all, const char *user);	/* sessions whose token is this user's, folded by concern_fold */
 bool	route_has(const struct route *r, const struct session *s);
 
-enum wanted { WANTED_NOT, WANTED_PARTLY, WANTED_WHOLE };		/* partly: it may not read all columns, so it pulls */
-enum wanted routes_wanted(const struct session *s, int32_t table_id);
+const struct right *routes_right(const struct session *s, int32_t table_id);	/* NULL: it may not see the table, or does not want it */
 
 #endif

@@ -14,6 +14,7 @@
 #include "metrics.h"
 #include "page.h"
 #include "realtime.h"
+#include "resume.h"
 
 #define WAITING_PULL_MS 5000		/* how often a session pulls while there is no stream */
 #define AGAIN_LEAST_MS 20			/* the pull was a moment too early for the ring */
@@ -38,6 +39,8 @@ arrive(struct session *s, enum session_state state)
 		case SESSION_CLOSING:
 			s->calls.unsubscribe(s->calls.hub, s);
 			s->pull_at_ms = 0;
+			standing_leave(s->calls.standings, s->standing, s->now_ms);
+			s->standing = NULL;
 			break;
 	}
 }
@@ -50,8 +53,7 @@ leave(struct session *s, enum session_state state)
 		return;
 	if (s->kind == SESSION_REALTIME)
 		s->resume = s->calls.given(s->calls.hub, s);
-	s->subscription.batch_count = 0;
-	s->subscription.is_nudged = false;
+	s->calls.discard(s->calls.hub, s);
 }
 
 void
@@ -124,16 +126,18 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 void
 session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
 {
-	static const char *const without[] = {"access_token", "sync_token", NULL};
+	static const char *const without[] = {"access_token", "sync_token", "fields", NULL};
 	struct buffer base;
 
 	session_begin(s, m, identity, now_ms);
 	s->device_id = raw_text(json_member(m->payload, "device_id"));
 	s->token = raw_text(json_member(m->payload, "sync_token"));
+	s->wants_fields = json_equals(json_member(m->payload, "fields"), "changed");
 	buffer_init(&base);
 	request_rewrite(&base, m->payload, without, NULL);
 	s->base = buffer_take(&base, NULL);
 	memory_require(s->base);
+	resume_recall(s);
 	session_want_pull(s);
 }
 
@@ -143,6 +147,7 @@ session_renew(struct session *s, struct token *identity)
 	token_free(&s->identity);
 	s->identity = *identity;
 	*identity = (struct token){0};
+	s->must_pull = true;
 	session_pull_later(s, s->now_ms);
 	session_want_pull(s);
 }
@@ -154,8 +159,17 @@ session_pull_request(struct session *s, struct buffer *out)
 	size_t	len;
 
 	s->is_pull_wanted = false;
+	if (resume_wants_look(s))
+	{
+		buffer_puts(out, s->base);
+		return REQUEST_STATE;
+	}
+	if (s->state != SESSION_LIVE && resume_try(s))
+		return REQUEST_NONE;
 	if (s->kind == SESSION_REALTIME)
 		return realtime_request(s, out);
+	if (s->state == SESSION_LIVE)
+		return REQUEST_NONE;
 	len = strlen(s->base) - 1;
 	buffer_put(out, s->base, len);
 	if (s->part != NULL && s->position != NULL)
@@ -199,8 +213,8 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 	buffer_free(&text);
 }
 
-static void
-put_session_part(struct session *s, bool is_reply)
+void
+session_announce(struct session *s, bool is_reply)
 {
 	struct buffer payload;
 
@@ -255,6 +269,18 @@ put_page(struct session *s, const struct page *page)
 	buffer_free(&payload);
 }
 
+void
+session_put_position(struct session *s, const char *position, size_t len)
+{
+	char   *text = memory_text(position, len);
+	struct json *doc = json_parse("[]", 2, 1);
+	struct page page = {.changes = json_root(doc), .token = s->part, .position = text};
+
+	put_page(s, &page);
+	json_free(doc);
+	free(text);
+}
+
 /* A page that tells the client nothing but a newer cursor is left out: the next batch carries one. */
 static bool
 is_news(const struct session *s, const struct page *page, bool is_new_part)
@@ -277,13 +303,13 @@ send_page(struct session *s, const struct page *page)
 	if (is_first)
 		session_enter(s, SESSION_CATCHING_UP);
 	if (is_new_part)
-		put_session_part(s, is_first);
+		session_announce(s, is_first);
 	if (is_news(s, page, is_new_part))
 		put_page(s, page);
 }
 
-static void
-wait_for_feed(struct session *s)
+void
+session_wait_for_feed(struct session *s)
 {
 	s->is_waiting = true;
 	s->pull_at_ms = s->now_ms + WAITING_PULL_MS * 3 / 4 + chance_below(WAITING_PULL_MS / 2);
@@ -300,30 +326,40 @@ session_try_again(struct session *s, int64_t least_ms, int64_t most_ms)
 
 /* The hand-off: in one turn, what was released before goes to those who are live already, then this session gets all of the ring that its
  * snapshot does not see, then it is live. So nothing falls between, and nothing comes out of order. */
+enum handoff
+session_enter_stream(struct session *s, struct json_value state, struct snapshot *from)
+{
+	if (!s->calls.subscribe(s->calls.hub, s, state))
+		return HANDOFF_AGAIN;
+	s->backoff_ms = 0;
+	s->is_waiting = s->was_live = s->is_quiet = s->must_pull = false;
+	snapshot_free(&s->snapshot);
+	s->snapshot = *from;
+	*from = (struct snapshot){0};
+	session_enter(s, SESSION_LIVE);
+	s->calls.replay(s->calls.hub, s);
+	return HANDOFF_OK;
+}
+
 static void
-go_live(struct session *s, struct json_value state, struct position *p)
+go_live(struct session *s, const char *state_text, struct json_value state, struct position *p)
 {
 	enum handoff handoff;
 
 	s->calls.settle(s->calls.hub);
-	handoff = feed_handoff(s->feed, &p->snapshot);
-	if (handoff == HANDOFF_OK && !s->calls.subscribe(s->calls.hub, s, state))
-		handoff = HANDOFF_AGAIN;
+	handoff = feed_handoff(s->feed, &p->snapshot, s->identity.subject);
+	if (handoff == HANDOFF_OK)
+	{
+		s->cursor_xmax = p->snapshot.xmax;
+		resume_remember(s, state_text);
+		handoff = session_enter_stream(s, state, &p->snapshot);
+	}
 	if (handoff == HANDOFF_WAIT)
-		wait_for_feed(s);
+		session_wait_for_feed(s);
 	else if (handoff == HANDOFF_AGAIN)
 		session_try_again(s, AGAIN_LEAST_MS, AGAIN_MOST_MS);
 	else
-	{
-		s->backoff_ms = 0;
-		s->is_waiting = s->was_live = false;
-		snapshot_free(&s->snapshot);
-		s->snapshot = p->snapshot;
-		p->snapshot = (struct snapshot){0};
-		s->cursor_xmax = s->snapshot.xmax;
-		session_enter(s, SESSION_LIVE);
-		s->calls.replay(s->calls.hub, s);
-	}
+		metric_add_for(METRIC_CATCH_UPS, "pull", 1);
 }
 
 static void
@@ -339,7 +375,7 @@ round_ended(struct session *s, const struct page *page, const char *state_text)
 	}
 	else
 	{
-		go_live(s, json_root(state), &p);
+		go_live(s, state_text, json_root(state), &p);
 		position_free(&p);
 	}
 	json_free(state);
@@ -376,6 +412,11 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	struct page page = {0};
 
 	s->now_ms = now_ms;
+	if (s->is_looking)
+	{
+		resume_answer(s, a);
+		return;
+	}
 	if (s->kind == SESSION_REALTIME && s->state != SESSION_CLOSING)
 	{
 		realtime_answer(s, a);
@@ -414,25 +455,52 @@ session_pull_later(struct session *s, int64_t at_ms)
 {
 	if (s->state != SESSION_LIVE && s->state != SESSION_CATCHING_UP)
 		return;
+	if (s->kind == SESSION_REALTIME)
+		resume_quiet(s);
 	session_enter(s, SESSION_CATCHING_UP);
+	s->must_pull = true;
 	if (s->pull_at_ms == 0 || at_ms < s->pull_at_ms)
 		s->pull_at_ms = at_ms;
+}
+
+/* One line for each cause and second: a whole hub may be told at once. */
+static void
+note_resync(const struct session *s, const char *reason)
+{
+	static char last[METRIC_LABEL_MAX];
+	static int64_t last_ms;
+	char	cause[METRIC_LABEL_MAX];
+
+	metric_label(reason, cause);
+	metric_add_for(METRIC_RESYNCS, cause, 1);
+	if (strcmp(cause, last) == 0 && s->now_ms - last_ms < 1000)
+		return;
+	memcpy(last, cause, sizeof(last));
+	last_ms = s->now_ms;
+	log_event(LOG_LEVEL_INFO, "session_resync", "session=%" PRIu64 " cause=%s so_far=%.0f", s->id, cause, metric_value_for(METRIC_RESYNCS, cause));
 }
 
 static void
 put_resync(struct session *s, const char *reason, int64_t delay_ms)
 {
 	struct buffer payload;
-	char	cause[METRIC_LABEL_MAX];
 
-	metric_label(reason, cause);
-	metric_add_for(METRIC_RESYNCS, cause, 1);
+	note_resync(s, reason);
 	buffer_init(&payload);
 	buffer_puts(&payload, "{\"reason\":");
 	buffer_json_string(&payload, reason, strlen(reason));
 	buffer_printf(&payload, ",\"delay_ms\":%" PRId64 "}", delay_ms);
 	session_put_event(s, NULL, "resync", payload.data, payload.len);
 	buffer_free(&payload);
+}
+
+void
+session_too_slow(struct session *s, int64_t now_ms, int64_t delay_ms)
+{
+	bool	must_pull = s->must_pull;
+
+	session_resync(s, "too slow", now_ms, delay_ms);
+	s->must_pull = must_pull;
 }
 
 void
@@ -453,22 +521,23 @@ void
 session_lose_feed(struct session *s, int64_t now_ms)
 {
 	s->now_ms = now_ms;
-	if (s->state != SESSION_LIVE)
-		return;
 	if (s->kind == SESSION_REALTIME)
 	{
-		session_close(s, "phx_error", "the stream was interrupted");
+		resume_quiet(s);
 		return;
 	}
+	if (s->state != SESSION_LIVE && !s->is_quiet)
+		return;
 	session_enter(s, SESSION_CATCHING_UP);
+	s->is_quiet = false;
 	s->was_live = true;
-	wait_for_feed(s);
+	session_wait_for_feed(s);
 }
 
 void
 session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms)
 {
-	if (!s->is_waiting || s->state != SESSION_CATCHING_UP)
+	if ((!s->is_waiting && !s->is_quiet) || s->state != SESSION_CATCHING_UP)
 		return;
 	s->is_waiting = false;
 	s->pull_at_ms = now_ms + delay_ms;
@@ -483,18 +552,26 @@ session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
 	s->now_ms = now_ms;
 	if (s->identity.expires_at != 0 && unix_now > s->identity.expires_at + EXPIRY_GRACE_S)
 		session_close(s, "phx_error", "token_expired");
-	else if (s->kind == SESSION_REALTIME)
+	else if (s->state == SESSION_LIVE && s->standing != NULL && now_ms >= s->look_at_ms)
+		session_want_pull(s);
+	else if (s->kind == SESSION_REALTIME && s->standing == NULL)
 		realtime_tick(s);
 	else if (s->state == SESSION_CATCHING_UP && s->pull_at_ms != 0 && now_ms >= s->pull_at_ms)
 		session_want_pull(s);
 }
 
+static uint64_t
+live_xmax(const struct session *s)
+{
+	return s->is_held ? s->ceiling_xmax : feed_cursor_xmax(s->feed);
+}
+
 struct cursor *
 session_live_cursor(const struct session *s)
 {
-	struct cursor *newest = feed_cursor(s->feed);
+	struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);
 
-	return newest != NULL && feed_cursor_xmax(s->feed) >= s->cursor_xmax ? newest : s->queued;
+	return newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued;
 }
 
 void
@@ -506,7 +583,7 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 	{
 		cursor_release(s->queued);
 		s->queued = cursor_retain(cursor);
-		s->cursor_xmax = feed_cursor_xmax(s->feed);
+		s->cursor_xmax = live_xmax(s);
 	}
 	s->cursor_ms = s->now_ms;
 	if (has_changes)

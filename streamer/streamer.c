@@ -54,6 +54,7 @@ struct streamer
 	struct loop_timer *tick;
 	struct loop_timer *wake;
 	struct loop_timer *relay;
+	struct loop_timer *judge;
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
@@ -187,6 +188,31 @@ ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
 }
 
 static void
+changes_read(void *owner, const char *json)
+{
+	struct streamer *s = owner;
+
+	feed_changes_answer(s->feed, json);
+}
+
+static void
+ask_changes(void *owner, const char *from_snapshot)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_changes(s->upkeep, from_snapshot);
+}
+
+static void
+hold_all(void *owner)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_WARNING, "gap", "sessions=%zu", hub_count(s->hub));
+	hub_hold(s->hub, loop_now_ms());
+}
+
+static void
 start_wal(void *owner)
 {
 	struct streamer *s = owner;
@@ -258,15 +284,6 @@ feed_down(void *owner, const char *reason)
 
 	log_event(LOG_LEVEL_WARNING, "not_ready", "reason=\"%s\"", reason);
 	hub_down(s->hub, loop_now_ms());
-}
-
-static void
-resync_all(void *owner, const char *reason)
-{
-	struct streamer *s = owner;
-
-	log_event(LOG_LEVEL_WARNING, "resync", "reason=\"%s\" sessions=%zu", reason, hub_count(s->hub));
-	hub_resync(s->hub, reason, loop_now_ms());
 }
 
 static void
@@ -351,8 +368,42 @@ pulled(void *owner, const char *user, const char *device, size_t changes, size_t
 {
 	struct streamer *s = owner;
 
-	if (!s->options->no_pull_log)
+	if (s->options->log_pulls)
 		maintain_log_pull(s->maintain, user, device, changes, bytes, status, ms);
+}
+
+static void
+verdicts(void *owner, uint64_t id, const struct answer *a)
+{
+	struct streamer *s = owner;
+
+	hub_verdicts(s->hub, id, a, loop_now_ms());
+}
+
+/* As the pool's own user, who takes on each role that the question names. */
+static void
+ask_visible(void *owner, uint64_t id, const char *json)
+{
+	struct streamer *s = owner;
+	struct request r = {.kind = REQUEST_VISIBLE, .role = "none", .claims = "", .json = json};
+
+	query_submit(s->queries, &r, verdicts, s, id);
+}
+
+static void
+judge_woken(void *owner)
+{
+	struct streamer *s = owner;
+
+	hub_ask(s->hub, loop_now_ms());
+}
+
+static void
+wake_judge(void *owner, int64_t delay_ms)
+{
+	struct streamer *s = owner;
+
+	loop_timer_set(s->judge, delay_ms);
 }
 
 static void
@@ -471,15 +522,16 @@ static bool
 set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
-		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
+		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
+	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
 	static const struct rooms_calls rooms_calls = {.relay = relay, .wake = wake_relay};
 	static const struct http_calls http_calls = {.submit = submit, .broadcast = broadcast, .missing = missing, .status = status};
 
 	s->feed = feed_new(s->options->ring_size, (enum plugin) s->options->plugin, &feed_calls, s);
-	s->hub = hub_new(s->feed);
+	s->hub = hub_new(s->feed, s->options, &judge_calls, s);
 	s->relay = loop_timer_new(s->loop, relay_woken, s);
 	s->rooms = rooms_new(chance_bits(), s->options->public_topics, &rooms_calls, s);
 	s->connections = connections_new(s->options, &s->auth, s->feed, s->hub, s->rooms, &connections_calls, s);
@@ -499,7 +551,7 @@ static void
 set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
-		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .relayed = relayed};
+		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .changes = changes_read, .relayed = relayed};
 	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
 		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};
@@ -510,6 +562,7 @@ set_up_database(struct streamer *s)
 	s->maintain = maintain_new(s->loop, s->options, &maintain_calls, s);
 	s->wal = wal_new(s->loop, s->options->database, (enum plugin) s->options->plugin, &wal_calls, s);
 	s->wake = loop_timer_new(s->loop, woken, s);
+	s->judge = loop_timer_new(s->loop, judge_woken, s);
 	s->tick = loop_timer_new(s->loop, tick, s);
 	loop_timer_set(s->tick, 0);
 }
@@ -563,6 +616,7 @@ streamer_free(struct streamer *s)
 	query_pool_free(s->queries);
 	loop_timer_free(s->wake);
 	loop_timer_free(s->relay);
+	loop_timer_free(s->judge);
 	loop_timer_free(s->tick);
 	if (s->loop != NULL)
 		loop_free(s->loop);

@@ -1,6 +1,10 @@
 /* tombstone.c - an insert into sync.tombstone becomes the change object of a deletion. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "change_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
 #include "render.h"
 
 /* The columns of the tombstone table that matter here. */
@@ -47,6 +51,16 @@ render_grave(struct change *c, const struct grave *g)
 	return ok;
 }
 
+static bool
+is_text(struct value v, const char *text)
+{
+	char   *copy = value_strdup(v);
+	bool	is_same = copy != NULL && strcmp(copy, text) == 0;
+
+	free(copy);
+	return is_same;
+}
+
 bool
 change_from_tombstone(struct change *c, const struct record *r, const struct sync_tables *tables)
 {
@@ -62,6 +76,7 @@ change_from_tombstone(struct change *c, const struct record *r, const struct syn
 		return false;
 	c->entity_id = value_strdup(g.entity_id);
 	c->old_values = value_strdup(g.old_values);
+	c->is_handover = is_text(g.reason, "access");
 	if (c->entity_id != NULL && change_set_scope(c, g.scope_value) && render_grave(c, &g))
 		return true;
 	change_free(c);

@@ -125,13 +125,10 @@ topics_changed(struct topics *t, struct topic *topic)
 }
 
 struct topic *
-topics_next_changed(struct topics *t)
+topics_take_changed(struct topics *t)
 {
-	struct topic *topic = t->changed;
+	struct topic *list = t->changed;
 
-	if (topic == NULL)
-		return NULL;
-	t->changed = topic->next_changed;
-	topic->is_changed = false;
-	return topic;
+	t->changed = NULL;
+	return list;
 }

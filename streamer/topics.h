@@ -51,6 +51,6 @@ void	topics_leave(struct topics *t, struct topic_member *m);		/* nothing if it i
 void	topics_tidy(struct topics *t, struct topic *topic);		/* forgets a topic that has neither members nor presences nor news of them */
 
 void	topics_changed(struct topics *t, struct topic *topic);		/* its presence has news to tell */
-struct topic *topics_next_changed(struct topics *t);		/* takes it off the list; NULL: none */
+struct topic *topics_take_changed(struct topics *t);		/* all of them, by next_changed; each is to be given back with is_changed false, and tidied */
 
 #endif

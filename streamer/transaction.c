@@ -19,6 +19,7 @@ struct drafted
 	size_t	row;			/* index + 1 of the living row of a tombstone, set at the seal */
 	size_t	sealed;			/* index + 1 among the sealed changes */
 	bool	is_dropped;
+	bool	is_repeated;	/* a row that replaced an earlier image of itself */
 };
 
 struct draft
@@ -70,6 +71,19 @@ free_draft(struct transaction *t)
 	t->draft = NULL;
 }
 
+static void
+free_projected(struct stream_change *list)
+{
+	while (list != NULL)
+	{
+		struct stream_change *next = list->projected;
+
+		free(list->json);		/* all else is the original's */
+		free(list);
+		list = next;
+	}
+}
+
 void
 transaction_release(struct transaction *t)
 {
@@ -84,12 +98,31 @@ transaction_release(struct transaction *t)
 		free(t->changes[i].old_values);
 		free(t->changes[i].changed);
 		free(t->changes[i].old);
+		free_projected(t->changes[i].projected);
 	}
 	free(t->changes);
 	for (size_t i = 0; i < t->message_count; i++)
 		free(t->messages[i]);
 	free(t->messages);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		free(t->concerned[i].user);
+	free(t->concerned);
+	if (t->bridged != NULL)
+		snapshot_free(t->bridged);
+	free(t->bridged);
 	free(t);
+}
+
+bool
+transaction_is_seen(const struct transaction *t, const struct snapshot *s)
+{
+	return t->bridged != NULL ? snapshot_covers(s, t->bridged) : snapshot_sees(s, t->xid);
+}
+
+bool
+transaction_change_is_seen(const struct transaction *t, const struct stream_change *c, const struct snapshot *s)
+{
+	return snapshot_sees(s, t->bridged != NULL ? c->xid : t->xid);
 }
 
 void
@@ -130,10 +163,13 @@ same_scope(const struct change *a, const struct change *b)
 }
 
 /* Of one row, in one transaction: a later image or mark replaces an earlier image; a deletion and an image under the same scope value
- * replace each other, the later one stays; a deletion under another value is the end of a move and stays beside the image. */
+ * replace each other, the later one stays; a deletion under another value is the end of a move and stays beside the image. So does one that is
+ * judged on its old values: it is for those who might see the row then, and may not now. */
 static bool
 replaces(const struct change *later, const struct change *earlier)
 {
+	if (earlier->old_values != NULL || later->is_handover)
+		return false;
 	if (later->kind == CHANGE_TOMBSTONE || earlier->kind == CHANGE_TOMBSTONE)
 		return later->kind != CHANGE_MARKED && same_scope(later, earlier);
 	return true;
@@ -191,6 +227,7 @@ drop_replaced(struct transaction *t, size_t last, struct change *c)
 
 		if (!item->is_dropped && replaces(c, &item->change))
 		{
+			d->items[d->count - 1].is_repeated |= item->change.kind != CHANGE_TOMBSTONE;
 			t->bytes -= bytes_of(c);
 			join_history(c, &item->change);
 			t->bytes += bytes_of(c);
@@ -302,6 +339,7 @@ seal_change(struct transaction *t, struct change *c)
 	else
 		route_put_table(&route, c->table->id);
 	s->table_id = c->table->id;
+	s->column_count = c->table->column_count;
 	s->sibling = -1;
 	s->route = buffer_take(&route, &s->route_len);
 	memory_require(s->route);
@@ -361,6 +399,18 @@ bytes_of_messages(const struct transaction *t)
 	return bytes;
 }
 
+static void
+set_sibling(struct transaction *t, const struct drafted *item)
+{
+	size_t	row = item->row != 0 ? t->draft->items[item->row - 1].sealed : 0;
+
+	if (row == 0)
+		return;
+	t->changes[row - 1].has_left = true;
+	if (item->sealed != 0)
+		t->changes[item->sealed - 1].sibling = (int32_t) row - 1;
+}
+
 void
 transaction_seal(struct transaction *t)
 {
@@ -373,10 +423,10 @@ transaction_seal(struct transaction *t)
 		if (is_sent(&d->items[i]))
 		{
 			seal_change(t, &d->items[i].change);
+			t->changes[t->count - 1].is_repeated = d->items[i].is_repeated;
 			d->items[i].sealed = t->count;
 		}
 	for (size_t i = 0; i < d->count; i++)
-		if (d->items[i].sealed != 0 && d->items[i].row != 0)
-			t->changes[d->items[i].sealed - 1].sibling = (int32_t) d->items[d->items[i].row - 1].sealed - 1;
+		set_sibling(t, &d->items[i]);
 	free_draft(t);
 }

@@ -42,7 +42,7 @@ present() {                     # the files of the modules named
 }
 
 # loop.c is the one event loop, which the library owns; its header shows nothing of it
-only 'libwebsockets\.h' server.c http.c loop.c writer.c
+only 'libwebsockets\.h' server.c http.c loop.c writer.c http_page.c
 # pg.h is the adapter's header: it shows libpq, so it is under the same rule
 only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.c
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
@@ -54,9 +54,10 @@ only 'arpa/inet\.h' address.c
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files presence topics relay rights posted)
 mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles rates)
 mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats process)
-mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page realtime bindings offer connection channel asking work checkpoints decoder)
+mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
+mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
 mapfile -t -O ${#middle[@]} middle < <(present address admission)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}

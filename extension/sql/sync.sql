@@ -36,4 +36,5 @@ Each change stands alone unless atomic. Errors of the whole request: SY400 bad r
 CREATE FUNCTION sync.session_state(request jsonb) RETURNS json
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_session_state';
 COMMENT ON FUNCTION sync.session_state(jsonb) IS
-'For the streamer, as the client: {"tables": [{"id", "full"}], "scopes": {name: [values held]}} for the tables a pull with the same request covers. full: all columns may be read.';
+'For the streamer, as the client: {"tables": [{"id", "full", "columns"?, "policies"?, "verify"?}], "scopes": {name: [values held]}} for the tables a pull with the same request covers.
+full: every row of the scopes may be sent whole. columns: those that may be read, when not all. policies: rows must be judged first. verify: and what comes and goes without a write must be looked for.';

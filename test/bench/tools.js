@@ -13,7 +13,7 @@ const SOCKET = '/socket/websocket?vsn=2.0.0';
 export const TEAMS = 10;
 export const ROWS = 10_000;
 
-/** Rows of 10 teams; user u<n> is in team n % 10. `how`: scope, or policy (row-level security that no scope says for it). */
+/** Rows of 10 teams; user u<n> is in team n % 10. `how`: scope, which says it all, or policy: rows are judged too. */
 export const schema = (how, users, rows = ROWS) => `
 CREATE ROLE app NOLOGIN;
 GRANT app TO sync_query;
@@ -27,7 +27,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON note TO app;
 ALTER TABLE note ENABLE ROW LEVEL SECURITY;
 CREATE POLICY notes_of_my_teams ON note TO app USING (team_id IN (SELECT m.team_id FROM member m WHERE m.user_id = sync.user_id()));
 SELECT sync.create_scope('team', 'SELECT m.team_id FROM public.member m WHERE m.user_id = sync.user_id()', watch => '{public.member.user_id}');
-SELECT sync.enable('note'${how === 'scope' ? ", scope => 'team', scope_column => 'team_id', policy_is_scope => true" : ''});
+SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', ${how === 'scope' ? 'policy_is_scope' : 'verify'} => true);
 SELECT sync.enable('quiet', scope => 'team', scope_column => 'team_id');
 CREATE PROCEDURE churn(count int, first int, step int, many int) LANGUAGE plpgsql AS $$
 BEGIN

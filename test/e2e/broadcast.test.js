@@ -3,8 +3,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { RawSocket } from '../lib/raw.js';
-import { realtime } from '../lib/supabase.js';
-import { Room, TOPICS } from '../lib/topics.js';
+import { people, Room, TOPICS } from '../lib/topics.js';
 import { until } from '../lib/wait.js';
 import { World } from '../lib/world.js';
 
@@ -15,8 +14,8 @@ before(async () => {
 after(() => world?.stop());
 
 for (const vsn of ['1.0.0', '2.0.0']) {
-  test(`a message reaches the others and, if asked for, its sender, serializer ${vsn}`, async () => {
-    const clients = [await realtime(world, 'ada', { vsn }), await realtime(world, 'ben', { vsn })];
+  test(`a message reaches the others and, if asked for, its sender, serializer ${vsn}`, async (t) => {
+    const clients = await people(t, world, ['ada', 'ben'], { vsn });
     const ada = await new Room(clients[0], 'team:1', { broadcast: { self: true, ack: true } }).subscribe();
     const ben = await new Room(clients[1], 'team:1').subscribe();
     const payload = { text: 'é "quoted"', n: 1, list: [null, true] };
@@ -26,12 +25,12 @@ for (const vsn of ['1.0.0', '2.0.0']) {
     await ben.send('answer', {});
     await ada.hears('answer');
     assert.deepEqual(ben.heard.map(({ event }) => event), ['Typing']);
-    for (const client of clients) await client.disconnect();
   });
 }
 
-test('serializers mix: JSON reaches everybody, bytes only those who can take them', async () => {
-  const [one, two, three] = [await realtime(world, 'ada', { vsn: '1.0.0' }), await realtime(world, 'ben', { vsn: '2.0.0' }), await realtime(world, 'ada', { vsn: '2.0.0' })];
+test('serializers mix: JSON reaches everybody, bytes only those who can take them', async (t) => {
+  const [one] = await people(t, world, ['ada'], { vsn: '1.0.0' });
+  const [two, three] = await people(t, world, ['ben', 'ada']);
   const old = await new Room(one, 'team:1').subscribe();
   const sender = await new Room(two, 'team:1', { broadcast: { ack: true } }).subscribe();
   const young = await new Room(three, 'team:1').subscribe();
@@ -42,11 +41,10 @@ test('serializers mix: JSON reaches everybody, bytes only those who can take the
   assert.deepEqual(old.heard.map(({ event }) => event), ['json']);
   await old.send('from the old one', { b: 2 });
   assert.deepEqual(await young.hears('from the old one'), { b: 2 });
-  for (const client of [one, two, three]) await client.disconnect();
 });
 
-test('topics are apart: other names, and the public one of the same name', async () => {
-  const clients = [await realtime(world, 'ada'), await realtime(world, 'ben'), await realtime(world, 'cleo')];
+test('topics are apart: other names, and the public one of the same name', async (t) => {
+  const clients = await people(t, world, ['ada', 'ben', 'cleo']);
   const ada = await new Room(clients[0], 'team:1', { broadcast: { ack: true } }).subscribe();
   const open = await new Room(clients[1], 'team:1', { private: false, broadcast: { ack: true } }).subscribe();
   const cleo = await new Room(clients[2], 'team:2').subscribe();
@@ -56,13 +54,13 @@ test('topics are apart: other names, and the public one of the same name', async
   await stranger.hears('said aloud');
   for (const room of [ada, cleo]) assert.deepEqual(room.heard, []);
   assert.deepEqual(stranger.heard.map(({ event }) => event), ['said aloud']);
-  for (const client of clients) await client.disconnect();
 });
 
-test('what is too large or no JSON is refused to its sender and reaches nobody', async () => {
-  const client = await realtime(world, 'ada');
+test('what is too large or no JSON is refused to its sender and reaches nobody', async (t) => {
+  const [client] = await people(t, world, ['ada']);
   const ben = await new Room(client, 'team:1').subscribe();
   const raw = await RawSocket.open(world.streamer);
+  t.after(() => raw.close());
   await raw.ask('realtime:team:1', 'phx_join', { access_token: world.streamer.token('ben'), config: { private: true, broadcast: { ack: true } } });
   const large = await raw.ask('realtime:team:1', 'broadcast', { type: 'broadcast', event: 'large', payload: 'x'.repeat(2050) });
   assert.deepEqual(large, { status: 'error', response: { error: 'payload_size_exceeded' } });
@@ -76,12 +74,10 @@ test('what is too large or no JSON is refused to its sender and reaches nobody',
   assert.deepEqual(await raw.ask('realtime:team:1', 'broadcast', { type: 'broadcast', event: 'good', payload: {} }), { status: 'ok', response: {} });
   await ben.hears('good');
   assert.deepEqual(ben.heard.map(({ event }) => event), ['good']);
-  raw.close();
-  await client.disconnect();
 });
 
-test('SQL sends with its transaction: at commit, in order, never after a rollback', async () => {
-  const client = await realtime(world, 'ada');
+test('SQL sends with its transaction: at commit, in order, never after a rollback', async (t) => {
+  const [client] = await people(t, world, ['ada']);
   const ada = await new Room(client, 'team:1').subscribe();
   const open = await new Room(client, 'lobby', { private: false }).subscribe();
   await world.sql("BEGIN; SELECT sync.broadcast('team:1', 'undone', '{}'); ROLLBACK");
@@ -96,20 +92,18 @@ test('SQL sends with its transaction: at commit, in order, never after a rollbac
   await world.sql("SELECT sync.broadcast('lobby', 'last', NULL, false)");
   assert.deepEqual(await open.hears('last'), {});
   assert.deepEqual(open.heard.map(({ event }) => event), ['third', 'last']);
-  await client.disconnect();
 });
 
-test('a channel that was left hears nothing more', async () => {
-  const clients = [await realtime(world, 'ada'), await realtime(world, 'ben')];
+test('a channel that was left hears nothing more', async (t) => {
+  const clients = await people(t, world, ['ada', 'ben']);
   const ada = await new Room(clients[0], 'team:1', { broadcast: { ack: true } }).subscribe();
   const ben = await new Room(clients[1], 'team:1').subscribe();
   const raw = await RawSocket.open(world.streamer);
+  t.after(() => raw.close());
   await raw.ask('realtime:team:1', 'phx_join', { access_token: world.streamer.token('ben'), config: { private: true } }, '1');
   await raw.ask('realtime:team:1', 'phx_leave', {}, '1');
   const frames = raw.frames.length;
   assert.equal(await ada.send('after', {}), 'ok');
   await ben.hears('after');
   assert.ok(!raw.frames.slice(frames).some((frame) => frame[3] === 'broadcast'));
-  raw.close();
-  for (const client of clients) await client.disconnect();
 });

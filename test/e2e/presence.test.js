@@ -5,8 +5,7 @@ import { after, before, test } from 'node:test';
 import { Presence, Socket } from 'phoenix';
 import WebSocket from 'ws';
 import { RawSocket } from '../lib/raw.js';
-import { realtime } from '../lib/supabase.js';
-import { Room, TOPICS } from '../lib/topics.js';
+import { people, Room, TOPICS } from '../lib/topics.js';
 import { until } from '../lib/wait.js';
 import { World } from '../lib/world.js';
 
@@ -18,14 +17,8 @@ after(() => world?.stop());
 
 const named = (key) => ({ presence: { key } });
 
-async function people(t, ...names) {
-  const clients = await Promise.all(names.map((name) => realtime(world, name)));
-  t.after(() => Promise.all(clients.map((client) => client.disconnect())));
-  return clients;
-}
-
 test('a first in the room is told that it is empty, then of itself', async (t) => {
-  const [client] = await people(t, 'ada');
+  const [client] = await people(t, world, ['ada']);
   const ada = await new Room(client, 'team:1', named('ada'), { presence: true }).subscribe();
   await until('the empty state comes', () => ada.presences.some(({ event }) => event === 'sync'));
   assert.deepEqual(ada.present(), {});
@@ -34,7 +27,7 @@ test('a first in the room is told that it is empty, then of itself', async (t) =
 });
 
 test('who comes is seen, what they do too, and that they went', async (t) => {
-  const clients = await people(t, 'ada', 'ben');
+  const clients = await people(t, world, ['ada', 'ben']);
   const ada = await new Room(clients[0], 'team:1', named('ada'), { presence: true }).subscribe();
   await ada.channel.track({ idle: false });
   const ben = await new Room(clients[1], 'team:1', named('ben'), { presence: true }).subscribe();
@@ -55,7 +48,7 @@ test('who comes is seen, what they do too, and that they went', async (t) => {
 });
 
 test('one user at two places: gone when the last one is', async (t) => {
-  const clients = await people(t, 'ada', 'ben', 'ben');
+  const clients = await people(t, world, ['ada', 'ben', 'ben']);
   const ada = await new Room(clients[0], 'team:1', named('ada'), { presence: true }).subscribe();
   const rooms = [];
   for (const client of clients.slice(1)) rooms.push(await new Room(client, 'team:1', named('ben')).subscribe());
@@ -68,7 +61,7 @@ test('one user at two places: gone when the last one is', async (t) => {
 });
 
 test('who is not named gets a key, who wants to be anonymous shows nothing but that somebody is there', async (t) => {
-  const clients = await people(t, 'ada', 'ben', 'ben');
+  const clients = await people(t, world, ['ada', 'ben', 'ben']);
   const ada = await new Room(clients[0], 'team:1', {}, { presence: true }).subscribe();
   const masked = await new Room(clients[1], 'team:1', { presence: { key: 'ben', anonymous: true } }).subscribe();
   assert.equal(await masked.channel.track({ name: 'Ben', email: 'ben@example.org' }), 'ok');
@@ -109,7 +102,7 @@ test('limits and nonsense are answered, the channel stays', async (t) => {
 });
 
 test('the Presence of npm phoenix works on such a topic', async (t) => {
-  const [client] = await people(t, 'ben');
+  const [client] = await people(t, world, ['ben']);
   const socket = new Socket(world.streamer.socketUrl, { transport: WebSocket });
   t.after(() => socket.disconnect());
   socket.connect();

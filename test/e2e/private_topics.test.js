@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { RawSocket } from '../lib/raw.js';
 import { realtime } from '../lib/supabase.js';
-import { Room, TOPICS } from '../lib/topics.js';
+import { people, Room, TOPICS } from '../lib/topics.js';
 import { until } from '../lib/wait.js';
 import { World } from '../lib/world.js';
 
@@ -32,18 +32,17 @@ test('a stranger, a topic that nobody declared and a public one are refused', as
   assert.equal(await refused('ada', 'team:1', { private: false }), 'PrivateOnly: This project only allows private channels');
 });
 
-test('who may only hear is told so when it speaks', async () => {
-  const client = await realtime(world, 'ada');
+test('who may only hear is told so when it speaks', async (t) => {
+  const [client] = await people(t, world, ['ada']);
   const room = await new Room(client, 'news:1', { broadcast: { ack: true } }).subscribe();
   assert.equal(await room.send('hello', {}), 'error');
   assert.equal(await room.channel.track({}), 'error');
   await world.sql("SELECT sync.broadcast('news:1', 'news', '{}')");
   await room.hears('news');
-  await client.disconnect();
 });
 
-test('a new token brings new rights: kept, or the channel is over', async () => {
-  const client = await realtime(world, 'ada');
+test('a new token brings new rights: kept, or the channel is over', async (t) => {
+  const [client] = await people(t, world, ['ada']);
   const room = await new Room(client, 'team:1', { broadcast: { self: true, ack: true } }).subscribe();
   await client.setAuth(world.streamer.token('ada', { renewed: true }));
   assert.equal(await room.send('still here', {}), 'ok');
@@ -51,12 +50,11 @@ test('a new token brings new rights: kept, or the channel is over', async () => 
   await client.setAuth(world.streamer.token('cleo'));
   await room.status('CLOSED');
   assert.ok(room.systems.some(({ status, message }) => status === 'error' && message === 'You no longer have permission to read from this Channel topic: team:1'));
-  await client.disconnect();
 });
 
-test('a member that is removed is put out, the others stay', async () => {
+test('a member that is removed is put out, the others stay', async (t) => {
   await world.sql("INSERT INTO member VALUES ('dora', 1)");
-  const [ada, dora] = [await realtime(world, 'ada'), await realtime(world, 'dora')];
+  const [ada, dora] = await people(t, world, ['ada', 'dora']);
   const stays = await new Room(ada, 'team:1', { broadcast: { ack: true } }, { presence: true }).subscribe();
   const goes = await new Room(dora, 'team:1', { presence: { key: 'dora' } }).subscribe();
   await goes.channel.track({});
@@ -67,7 +65,6 @@ test('a member that is removed is put out, the others stay', async () => {
   await stays.seesPresent('dora gone', (all) => !all.dora);
   assert.deepEqual(goes.heard, []);
   assert.deepEqual(stays.statuses, ['SUBSCRIBED']);
-  for (const client of [ada, dora]) await client.disconnect();
 });
 
 test('a connection joins no more topics than it may', async () => {
@@ -80,13 +77,11 @@ test('a connection joins no more topics than it may', async () => {
   raw.close();
 });
 
-test('a condition that fails refuses its topic and is logged, no other is touched', async () => {
+test('a condition that fails refuses its topic and is logged, no other is touched', async (t) => {
   await world.sql("SELECT sync.allow_topic('broken:{x}', 'EXISTS (SELECT FROM public.note_secret)')").catch(() => {});
   await world.sql('CREATE TABLE secret (id int)');
   await world.sql("SELECT sync.allow_topic('broken:{x}', 'EXISTS (SELECT FROM public.secret)')");
   assert.match(await refused('ada', 'broken:1'), /^Unauthorized: /);
   await until('the log tells why', () => world.streamer.log.includes('permission denied for table secret'));
-  const client = await realtime(world, 'ada');
-  await new Room(client, 'team:1').subscribe();
-  await client.disconnect();
+  await new Room((await people(t, world, ['ada']))[0], 'team:1').subscribe();
 });

@@ -156,7 +156,7 @@ test('metrics and the live page are for this machine, or for who has the token',
   } finally {
     await guarded.stop();
   }
-  const silent = await Streamer.start(world.database, { 'no-live-page': true });
+  const silent = await Streamer.start(world.database, { 'live-page': 'off' });
   try {
     assert.equal((await get(silent, '/')).status, 404);
     assert.equal((await get(silent, '/live/samples')).status, 404);

@@ -37,8 +37,10 @@ export class Copy {
     // repeats are part of the contract: what is older than the copy is skipped
     if (known && change.server_version < known.server_version) return;
     if (change.operation !== 'delete') {
-      const { data, server_version, scope, changed_by } = change;
-      rows.set(change.entity_id, { data, server_version, scope, changed_by });
+      const { data, server_version, scope, changed_by, fields } = change;
+      if (!fields) rows.set(change.entity_id, { data, server_version, scope, changed_by });
+      else if (known?.server_version === server_version - 1) rows.set(change.entity_id, { data: { ...known.data, ...data }, server_version, scope, changed_by });
+      else if (known?.server_version !== server_version) throw new Error(`only fields of ${change.entity_type} ${change.entity_id}, and we hold version ${known?.server_version}`);
       return;
     }
     // a row that moved here carries the version of the tombstone it left in its old scope

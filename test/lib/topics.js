@@ -1,6 +1,6 @@
 // topics.js - what tests of broadcast and presence start from: topics of the teams of world.js, and what a channel heard.
 // SPDX-License-Identifier: PostgreSQL
-import { Channel } from './supabase.js';
+import { Channel, realtime } from './supabase.js';
 import { until } from './wait.js';
 import { NOTES } from './world.js';
 
@@ -9,6 +9,13 @@ export const TOPICS = `${NOTES}
 SELECT sync.allow_topic('team:{team}', $$ EXISTS (SELECT FROM public.member m WHERE m.team_id = {team}::int AND m.user_id = sync.user_id()) $$);
 SELECT sync.allow_topic('news:{team}', $$ EXISTS (SELECT FROM public.member m WHERE m.team_id = {team}::int AND m.user_id = sync.user_id()) $$, '{join}');
 `;
+
+/** A client of each of these users, gone when the test ends, however it does. `options`: of realtime(). */
+export async function people(t, world, names, options) {
+  const clients = await Promise.all(names.map((name) => realtime(world, name, options)));
+  t.after(() => Promise.all(clients.map((client) => client.disconnect())));
+  return clients;
+}
 
 /** A channel of Supabase's client that keeps what was broadcast to it and who is present. */
 export class Room extends Channel {

@@ -1,0 +1,41 @@
+// slow_client.test.js - a client that takes nothing costs a bounded queue, which is seen in the metrics; it catches up by pull, and nobody waits for it.
+// SPDX-License-Identifier: PostgreSQL
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { request } from '../lib/http.js';
+import { until } from '../lib/wait.js';
+import { World } from '../lib/world.js';
+
+const QUEUE = 256 * 1024;
+const ROW = 64 * 1024;
+let world;
+before(async () => {
+  world = await World.start({ options: { 'max-queue': QUEUE } });
+});
+after(() => world?.stop());
+
+async function metric(name) {
+  const { text } = await request(`${world.streamer.url}/metrics`);
+  const line = text.split('\n').find((l) => l.startsWith(`${name} `));
+  return line === undefined ? 0 : Number(line.slice(name.length + 1));
+}
+
+test('the queue is bounded and counted, the others get everything at once, the slow one catches up', async () => {
+  const [slow, quick] = [await world.join('ada'), await world.join('ben')];
+  slow.socket.conn._socket.pause();
+  let most = 0;
+  let last;
+  // more than the kernel keeps for it
+  await until('the slow client is told to pull', async () => {
+    for (let i = 0; i < 20; i++) last = await world.addNote(1, 'large', 'x'.repeat(ROW));
+    await quick.sees('the newest', (copy) => copy.get('note', last));
+    most = Math.max(most, await metric('sync_outbox_bytes_max'));
+    return (await metric('sync_resyncs_total{cause="too_slow"}')) > 0;
+  });
+  assert.ok(most > 0 && most <= QUEUE + ROW, `at most a queue and what was under way: ${most}`);
+  assert.match(world.streamer.log, /session_resync session=\d+ cause=too_slow/);
+  slow.socket.conn._socket.resume();
+  await slow.sees('the newest', (copy) => copy.get('note', last), { limit_ms: 60_000 });
+  assert.equal(slow.copy.rows('note').length, quick.copy.rows('note').length);
+  for (const client of [slow, quick]) await client.disconnect();
+});

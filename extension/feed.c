@@ -175,26 +175,6 @@ put_table(StringInfo out, const SyncTable *table)
 	appendStringInfoString(out, "]}");
 }
 
-/* Tables named by the scopes' watch entries, as [schema, table] pairs. */
-static void
-put_watch(StringInfo out)
-{
-	SyncRole	saved;
-	uint64		i;
-
-	sync_become_extension(&saved);
-	SPI_execute("SELECT DISTINCT pg_catalog.json_build_array(n.nspname, c.relname)::pg_catalog.text "
-				"FROM sync.scope s, pg_catalog.unnest(s.watch) w, "
-				"LATERAL (SELECT pg_catalog.parse_ident(w) AS p) i, "
-				"pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace "
-				"WHERE c.relname OPERATOR(pg_catalog.=) i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 1] "
-				"AND n.nspname OPERATOR(pg_catalog.=) COALESCE(i.p[pg_catalog.array_length(i.p, 1) OPERATOR(pg_catalog.-) 2], 'public')",
-				true, 0);
-	sync_become_back(&saved);
-	for (i = 0; i < SPI_processed; i++)
-		appendStringInfo(out, "%s%s", i ? "," : "", SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1));
-}
-
 /* A column of sync.instance, within SPI. */
 static char *
 instance_text(const char *column, const char *otherwise)
@@ -220,6 +200,33 @@ unpublished_text(void)
 	return SPI_processed == 1 ? SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1) : NULL;
 }
 
+/* What our own WAL messages begin with, in the caller's memory. */
+char *
+sync_message_key(void)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *key;
+
+	SPI_connect();
+	key = MemoryContextStrdup(caller, instance_text("message_key", ""));
+	SPI_finish();
+	return key;
+}
+
+/* The same for who has the key already: runs no query. */
+void
+sync_write_message(const char *key, const char *json, bool transactional)
+{
+	StringInfoData message;
+	XLogRecPtr	end;
+
+	initStringInfo(&message);
+	appendStringInfo(&message, "%s:%s", key, json);
+	end = LogLogicalMessage("sync", message.data, message.len, transactional);
+	if (!transactional)
+		XLogFlush(end);
+}
+
 /*
  * Writes a message of our own to the WAL: a JSON object behind the key that tells it from what anybody may write with this prefix. One that is not
  * transactional is flushed, so that the streamers read it at once.
@@ -227,16 +234,7 @@ unpublished_text(void)
 void
 sync_message(const char *json, bool transactional)
 {
-	StringInfoData message;
-	XLogRecPtr	end;
-
-	initStringInfo(&message);
-	SPI_connect();
-	appendStringInfo(&message, "%s:%s", instance_text("message_key", ""), json);
-	SPI_finish();
-	end = LogLogicalMessage("sync", message.data, message.len, transactional);
-	if (!transactional)
-		XLogFlush(end);
+	sync_write_message(sync_message_key(), json, transactional);
 }
 
 Datum
@@ -254,10 +252,8 @@ sync_feed_tables(PG_FUNCTION_ARGS)
 	put_string(&out, "unpublished", unpublished_text());
 	appendStringInfo(&out, "\"system_id\":\"" UINT64_FORMAT "\",\"timeline\":%u,\"incarnation\":\"%s\",\"message_key\":\"%s\","
 					 "\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
-					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"watch\":[",
+					 "\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"],[\"sync\",\"instance\"]],\"tables\":[",
 					 GetSystemIdentifier(), RecoveryInProgress() ? 0 : GetWALInsertionTimeLine(), instance_text("incarnation", "0"), instance_text("message_key", ""));
-	put_watch(&out);
-	appendStringInfoString(&out, "],\"tables\":[");
 	tables = sync_list_tables();
 	foreach(lc, tables)
 	{

@@ -158,11 +158,6 @@ send_rows(Pull *pull, const PullTable *p, char phase, PullRange range, const cha
 
 /* ---- sending tombstones ---- */
 
-enum
-{
-	TS_ID = 1, TS_ENTITY, TS_SCOPE, TS_VERSION, TS_XID, TS_REASON, TS_AT, TS_BY, TS_OLD
-};
-
 /* Is the key alive and within the caller's reach? Then its row says more than the tombstone of its past. */
 static bool
 is_alive(const Pull *pull, const PullTable *p, const char *entity_id)
@@ -176,33 +171,24 @@ is_alive(const Pull *pull, const PullTable *p, const char *entity_id)
 static bool
 is_foreign(const PullTable *p, HeapTuple row, TupleDesc desc)
 {
-	return p->policies && !sync_policy_allows(p->policies, SPI_getvalue(row, desc, TS_OLD));
+	return p->policies && !sync_policy_allows(p->policies, SPI_getvalue(row, desc, SYNC_GRAVE_OLD));
 }
 
 static void
 send_tombstone(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
 {
 	bool		isnull;
-	uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(row, desc, TS_XID, &isnull)));
-	char	   *entity_id = SPI_getvalue(row, desc, TS_ENTITY);
+	uint64		xid = U64FromFullTransactionId(DatumGetFullTransactionId(SPI_getbinval(row, desc, SYNC_GRAVE_XID, &isnull)));
+	char	   *entity_id = SPI_getvalue(row, desc, SYNC_GRAVE_ENTITY);
 
-	pull->next.part_key = psprintf("[\"" UINT64_FORMAT "\",\"%s\"]", xid, SPI_getvalue(row, desc, TS_ID));
+	pull->next.part_key = psprintf("[\"" UINT64_FORMAT "\",\"%s\"]", xid, SPI_getvalue(row, desc, SYNC_GRAVE_ID));
 	if (!sync_snapshot_sees(pull->next.upper, xid) || is_foreign(p, row, desc) || is_alive(pull, p, entity_id))
 	{
 		pull->skipped++;
 		return;
 	}
 	comma(pull);
-	appendStringInfoString(&pull->out, "{\"operation\":\"delete\"");
-	sync_render_member(&pull->out, "entity_type", p->table->entity_type);
-	sync_render_member(&pull->out, "entity_id", entity_id);
-	appendStringInfo(&pull->out, ",\"server_version\":%s,\"timestamp\":", SPI_getvalue(row, desc, TS_VERSION));
-	sync_render_timestamp(&pull->out, DatumGetTimestampTz(SPI_getbinval(row, desc, TS_AT, &isnull)));
-	sync_render_member(&pull->out, "changed_by", SPI_getvalue(row, desc, TS_BY));
-	if (p->scope)
-		sync_render_member(&pull->out, "scope", SPI_getvalue(row, desc, TS_SCOPE));
-	sync_render_member(&pull->out, "reason", SPI_getvalue(row, desc, TS_REASON));
-	appendStringInfoChar(&pull->out, '}');
+	sync_render_tombstone(&pull->out, p->table, row, desc);
 }
 
 /* Read as the extension's owner, for holders of the old scope value only; whether the key lives is asked as the caller. */
@@ -253,7 +239,7 @@ pull_has_tombstones(const Pull *pull, const PullTable *p)
 		for (i = 0; i < n; i++)
 		{
 			bool		isnull;
-			Datum		xid = SPI_getbinval(rows->vals[i], rows->tupdesc, TS_XID, &isnull);
+			Datum		xid = SPI_getbinval(rows->vals[i], rows->tupdesc, SYNC_GRAVE_XID, &isnull);
 
 			if (sync_snapshot_sees(pull->next.upper, U64FromFullTransactionId(DatumGetFullTransactionId(xid))) &&
 				!is_foreign(p, rows->vals[i], rows->tupdesc))

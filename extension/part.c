@@ -331,8 +331,7 @@ put_rows(PartQuery *q)
 static void
 put_tombstones(PartQuery *q)
 {
-	put(q, "SELECT t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by, t.old_values "
-		"FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
+	put(q, "SELECT " SYNC_GRAVE_COLUMNS " FROM sync.tombstone t WHERE t.table_id OPERATOR(pg_catalog.=) $%d",
 		sync_param(&q->params, INT4OID, Int32GetDatum(q->p->table->id)));
 	put_changed(q);
 	if (q->p->scope)

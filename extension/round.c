@@ -47,17 +47,6 @@ is_valid(const SyncToken *token, const SyncToken *now, uint64 horizon)
 	return upper == NULL || upper->xmax <= now->upper->xmax;
 }
 
-/*
- * Does a client at this cursor know of the table's last new start? One that lies ahead of the counter came with a restore, from a server whose tokens
- * are none of ours: without this the table would be reset at each pull until the counter gets there.
- */
-static bool
-knows_epoch(const SyncSnapshot *cursor, FullTransactionId epoch)
-{
-	return sync_snapshot_sees(cursor, U64FromFullTransactionId(epoch)) ||
-		FullTransactionIdFollowsOrEquals(epoch, ReadNextFullTransactionId());
-}
-
 static const SyncHeldScope *
 token_scope(const SyncToken *token, int32 scope_id)
 {
@@ -182,7 +171,7 @@ start_round(Pull *pull, const SyncToken *valid)
 		PullTable  *p = lfirst(lc);
 
 		p->is_whole = valid == NULL || valid->lower == NULL || !sync_token_covers(valid, p->table->id) ||
-			!knows_epoch(valid->lower, p->epoch);
+			!sync_snapshot_knows_epoch(valid->lower, p->epoch);
 		if (p->table->verify)
 			pull_compare(pull, p, valid);
 		p->is_reset = p->is_whole && pull->had_token;
@@ -224,7 +213,7 @@ can_continue(Pull *pull)
 		PullTable  *p = lfirst(lc);
 
 		if (!sync_token_covers(given, p->table->id) ||
-			!knows_epoch(given->upper, p->epoch))
+			!sync_snapshot_knows_epoch(given->upper, p->epoch))
 			return false;
 		if (p->scope && has_lost(token_scope(given, p->scope->id), p->scope))
 			return false;

@@ -5,6 +5,7 @@
  */
 #include "sync.h"
 
+#include "access/transam.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
 #include "utils/fmgrprotos.h"
@@ -104,6 +105,17 @@ sync_snapshot_sees(const SyncSnapshot *snapshot, uint64 xid)
 			high = middle;
 	}
 	return true;
+}
+
+/*
+ * Does a client at this cursor know of a table's last new start? One that lies ahead of the counter came with a restore, from a server whose tokens
+ * are none of ours: without this the table would be reset at each pull until the counter gets there.
+ */
+bool
+sync_snapshot_knows_epoch(const SyncSnapshot *snapshot, FullTransactionId epoch)
+{
+	return sync_snapshot_sees(snapshot, U64FromFullTransactionId(epoch)) ||
+		FullTransactionIdFollowsOrEquals(epoch, ReadNextFullTransactionId());
 }
 
 bool

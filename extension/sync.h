@@ -151,6 +151,8 @@ typedef struct SyncRole
 extern void sync_become(SyncRole *saved, Oid role);
 extern void sync_become_extension(SyncRole *saved);
 extern void sync_message(const char *json, bool transactional);	/* to the streamers, by the WAL; in feed.c */
+extern char *sync_message_key(void);
+extern void sync_write_message(const char *key, const char *json, bool transactional);
 extern void sync_become_back(const SyncRole *saved);
 
 /* table.c: the registry, cached per backend */
@@ -257,6 +259,7 @@ extern SyncSnapshot *sync_snapshot_now(void);	/* the active snapshot */
 extern SyncSnapshot *sync_snapshot_parse(const char *text);	/* NULL if malformed */
 extern char *sync_snapshot_text(const SyncSnapshot *snapshot);
 extern bool sync_snapshot_sees(const SyncSnapshot *snapshot, uint64 xid);
+extern bool sync_snapshot_knows_epoch(const SyncSnapshot *snapshot, FullTransactionId epoch);
 extern bool sync_snapshot_equal(const SyncSnapshot *a, const SyncSnapshot *b);
 extern XLogRecPtr sync_flush_wal(void);
 
@@ -385,6 +388,13 @@ extern int64 sync_tombstone_version(SyncTombstoneScan *open, const SyncTable *ta
 
 /* tombstone.c */
 extern void sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const char *reason);
+#define SYNC_GRAVE_COLUMNS "t.id, t.entity_id, t.scope_value, t.version, t.sync_xid, t.reason, t.at, t.changed_by, t.old_values"
+enum
+{
+	SYNC_GRAVE_ID = 1, SYNC_GRAVE_ENTITY, SYNC_GRAVE_SCOPE, SYNC_GRAVE_VERSION, SYNC_GRAVE_XID, SYNC_GRAVE_REASON, SYNC_GRAVE_AT, SYNC_GRAVE_BY,
+	SYNC_GRAVE_OLD
+};
+extern void sync_render_tombstone(StringInfo out, const SyncTable *table, HeapTuple row, TupleDesc desc);
 
 /* audience.c */
 extern char *sync_audience_of(const SyncTable *table, const char *scope_value);	/* of a row with that value; NULL for none */

@@ -68,6 +68,24 @@ sync_tombstone_add(const SyncTable *table, HeapTuple old, TupleDesc desc, const 
 	SPI_finish();
 }
 
+/* The change object of a deletion, from the columns SYNC_GRAVE_COLUMNS names. */
+void
+sync_render_tombstone(StringInfo out, const SyncTable *table, HeapTuple row, TupleDesc desc)
+{
+	bool		isnull;
+
+	appendStringInfoString(out, "{\"operation\":\"delete\"");
+	sync_render_member(out, "entity_type", table->entity_type);
+	sync_render_member(out, "entity_id", SPI_getvalue(row, desc, SYNC_GRAVE_ENTITY));
+	appendStringInfo(out, ",\"server_version\":%s,\"timestamp\":", SPI_getvalue(row, desc, SYNC_GRAVE_VERSION));
+	sync_render_timestamp(out, DatumGetTimestampTz(SPI_getbinval(row, desc, SYNC_GRAVE_AT, &isnull)));
+	sync_render_member(out, "changed_by", SPI_getvalue(row, desc, SYNC_GRAVE_BY));
+	if (table->scope)
+		sync_render_member(out, "scope", SPI_getvalue(row, desc, SYNC_GRAVE_SCOPE));
+	sync_render_member(out, "reason", SPI_getvalue(row, desc, SYNC_GRAVE_REASON));
+	appendStringInfoChar(out, '}');
+}
+
 /* The text of the column that decides who is concerned; two NULLs are the same. */
 static bool
 same_text(const SyncColumn *column, HeapTuple old, HeapTuple new, TupleDesc desc)

@@ -20,45 +20,53 @@ submit(struct connection *c, enum request_kind kind, const struct token *identit
 	all->calls.submit(all->owner, &r, connections_answer, all, c->works.request_id);
 }
 
-static void
+/* false: nothing has to be asked, its work is done. */
+static bool
 start_pull_of(struct connection *c, struct session *s)
 {
 	struct buffer json;
 	enum request_kind kind;
 
 	buffer_init(&json);
+	c->is_stepping = true;		/* what it puts or wants now is not to start the next work */
 	kind = session_pull_request(s, &json);
-	memory_require(json.failed ? NULL : json.data);
-	submit(c, kind, &s->identity, json.data);
+	c->is_stepping = false;
+	memory_require(json.failed || (json.data == NULL && kind != REQUEST_NONE) ? NULL : c);
+	if (kind != REQUEST_NONE)
+		submit(c, kind, &s->identity, json.data);
 	buffer_free(&json);
+	return kind != REQUEST_NONE;
 }
 
 /* A page waits until the socket has taken everything before it; other answers need some room in the queue. */
 static bool
-may_start(const struct connection *c, const struct work *w)
+may_start(const struct connection *c, const struct work *w, const struct session *s)
 {
 	if (w->kind == WORK_CATCH_UP)
-		return !c->is_blocked && c->outbox.count == 0;
+		return s->state == SESSION_LIVE || (!c->is_blocked && c->outbox.count == 0);
 	return c->outbox.bytes < c->all->options->max_queue / 2;
 }
 
 void
 asking_go_on(struct connection *c)
 {
-	while (c->works.first != NULL && c->works.request_id == 0 && !c->is_closing)
+	while (c->works.first != NULL && c->works.request_id == 0 && !c->is_closing && !c->is_stepping)
 	{
 		struct work *w = c->works.first;
 		struct session *s = connection_session(c, w->session);
 
 		if (s == NULL || s->state == SESSION_CLOSING)
 			work_free(works_take_first(&c->works));
-		else if (!may_start(c, w))
+		else if (!may_start(c, w, s))
 		{
 			c->all->calls.writable(c->socket);
 			return;
 		}
 		else if (w->kind == WORK_CATCH_UP)
-			start_pull_of(c, s);
+		{
+			if (!start_pull_of(c, s))
+				work_free(works_take_first(&c->works));
+		}
 		else
 			submit(c, w->kind == WORK_PUSH ? REQUEST_PUSH : w->request, &s->identity, w->json);
 	}

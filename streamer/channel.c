@@ -117,6 +117,7 @@ add_session(struct connection *c)
 	struct session *s;
 
 	calls.hub = c->all->hub;
+	calls.standings = hub_standings(c->all->hub);
 	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
 	s->format = c->format;
 	s->rooms = c->all->rooms;

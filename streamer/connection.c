@@ -91,7 +91,7 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	if (s != NULL && s->kind == SESSION_REALTIME)
 		session_close(s, "phx_error", "too slow");		/* it joins again, and learns who is there then */
 	else if (s != NULL)
-		session_resync(s, "too slow", s->now_ms, chance_below(SLOW_RESYNC_MS));
+		session_too_slow(s, s->now_ms, chance_below(SLOW_RESYNC_MS));
 }
 
 void

@@ -45,6 +45,7 @@ struct connection
 	uint64_t put_turn;			/* when the outbox was last empty and something was put */
 	bool	is_blocked;			/* bytes were written and the socket has not asked for more since */
 	bool	is_authenticated;
+	bool	is_stepping;		/* inside a session's next step */
 	bool	is_closing;
 	int64_t created_ms;
 	int64_t heard_ms;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "concern.h"
 #include "log.h"
 
 void
@@ -82,8 +83,6 @@ take_row_record(struct decoder *d, const struct record *r, const struct sync_tab
 
 	if (role == TABLE_OTHER)
 		return;
-	if (role == TABLE_WATCH || role == TABLE_SYNCED_WATCH)
-		transaction_raise(t, BARRIER_WATCH);
 	if ((role == TABLE_REGISTRY && !is_horizon_alone(r)) || (r->action == RECORD_TRUNCATE && table != NULL))
 		transaction_raise(t, BARRIER_RELOAD);
 	if (t->barrier == BARRIER_LOST)
@@ -127,5 +126,8 @@ void
 decoder_take_message(struct decoder *d, const char *json)
 {
 	if (d->building != NULL)
+	{
 		transaction_add_message(d->building, json);
+		concern_message(d->building, json);
+	}
 }

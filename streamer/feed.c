@@ -8,7 +8,9 @@
 
 #include "arrivals.h"
 #include "checkpoints.h"
+#include "concern.h"
 #include "decoder.h"
+#include "gap.h"
 #include "log.h"
 #include "memory.h"
 #include "metrics.h"
@@ -17,6 +19,7 @@
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
 #define RETRY_MS 200
 #define MESSAGE_VALUES_MAX 100000
+#define BRIDGE_LIMIT_MS 3000		/* a gap that is not closed by then: sessions are told, and pull */
 
 enum feed_state
 {
@@ -24,6 +27,7 @@ enum feed_state
 	FEED_ASKING_TABLES,
 	FEED_ASKING_CHECKPOINT,	/* the one that suspects come from */
 	FEED_FILLING,			/* decoding; that checkpoint has not come back yet */
+	FEED_BRIDGING,			/* it has; what the gap hid is asked for, or waits for a checkpoint that covers it */
 	FEED_READY,
 };
 
@@ -36,6 +40,7 @@ struct feed
 	char   *system_id;			/* owned; of the server that the slot is on */
 	uint32_t timeline;
 	struct sync_tables *tables;
+	char   *tables_text;		/* owned: the answer they were read from */
 	int		tables_asked;		/* answers to come */
 	int		tables_stale;		/* of these, answers to an earlier slot's questions */
 	int64_t now_ms;
@@ -43,6 +48,13 @@ struct feed
 	struct checkpoints checkpoints;
 	uint64_t *suspects;			/* ids that may commit without ever being decoded */
 	size_t	suspect_count;
+
+	bool	is_bridging;		/* sessions are on hold for a gap to be closed; until then nothing is released */
+	int64_t bridge_until_ms;
+	int		changes_asked;		/* answers to come */
+	int		changes_stale;		/* of these, answers to questions that were given up */
+	struct gap gap;				/* answered; waits for a checkpoint that covers it */
+	struct snapshot escaped;	/* the newest returned checkpoint that does not count, because what it shows may be missing; the cursor waits before it */
 
 	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
 	enum plugin plugin;
@@ -92,8 +104,10 @@ arrivals_done(void *owner, struct transaction *t)
 {
 	struct feed *f = owner;
 
+	concern_devices(t);
 	ring_append(&f->ring, t);
-	f->calls.released(f->owner, t);
+	if (!f->is_bridging)
+		f->calls.released(f->owner, t);
 	for (size_t i = 0; i < t->message_count; i++)
 		tell_message(f, t->messages[i]);
 }
@@ -128,22 +142,25 @@ wake(void *owner, int64_t delay_ms)
 	f->calls.wake(f->owner, delay_ms);
 }
 
-/* A suspect that became visible without having been decoded may have changed rows that nobody was told of. */
+/* A suspect that became visible without having been decoded: it may have changed rows that nobody was told of. */
 static bool
-suspects_escaped(struct feed *f, const struct snapshot *s)
+has_escaped(const struct feed *f, const struct snapshot *s)
+{
+	for (size_t i = 0; i < f->suspect_count; i++)
+		if (snapshot_sees(s, f->suspects[i]))
+			return true;
+	return false;
+}
+
+static void
+forget_suspects_seen(struct feed *f, const struct snapshot *s)
 {
 	size_t	kept = 0;
-	bool	escaped = false;
 
 	for (size_t i = 0; i < f->suspect_count; i++)
-	{
-		if (snapshot_sees(s, f->suspects[i]))
-			escaped = true;
-		else
+		if (!snapshot_sees(s, f->suspects[i]))
 			f->suspects[kept++] = f->suspects[i];
-	}
 	f->suspect_count = kept;
-	return escaped;
 }
 
 static void
@@ -172,8 +189,153 @@ set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
 	buffer_free(&text);
 }
 
+static void
+replace_snapshot(struct snapshot *place, const struct snapshot *s)
+{
+	struct snapshot copy;
+
+	if (!snapshot_copy(&copy, s))
+		memory_require(NULL);
+	snapshot_free(place);
+	*place = copy;
+}
+
+/* From the newest place up to which nothing is missing. */
+static void
+ask_changes(struct feed *f)
+{
+	struct buffer from;
+
+	buffer_init(&from);
+	snapshot_put(&from, &f->ring.checkpoint);
+	memory_require(from.failed ? NULL : from.data);
+	f->changes_asked++;
+	f->calls.ask_changes(f->owner, from.data);
+	buffer_free(&from);
+}
+
+static bool
+is_asking_changes(const struct feed *f)
+{
+	return f->changes_asked > f->changes_stale;
+}
+
+static void
+start_bridging(struct feed *f)
+{
+	f->is_bridging = true;
+	f->bridge_until_ms = f->now_ms + BRIDGE_LIMIT_MS;
+	f->calls.hold(f->owner);
+}
+
+static void
+clear_gap(struct feed *f)
+{
+	gap_free(&f->gap);
+	snapshot_free(&f->escaped);
+	f->changes_stale = f->changes_asked;
+}
+
+static void
+become_ready(struct feed *f)
+{
+	set_state(f, FEED_READY);
+	f->calls.ready(f->owner);
+}
+
+/* The gap stays: everybody has to pull, in a snapshot that sees all that may be missing here. */
+static void
+give_up(struct feed *f, const char *reason)
+{
+	if (!f->is_bridging)
+		return;
+	log_event(LOG_LEVEL_WARNING, "gap_open", "reason=\"%s\"", reason);
+	metric_add_for(METRIC_GAPS, "resync", 1);
+	f->is_bridging = false;
+	f->calls.down(f->owner, reason);
+	if (f->escaped.xmax != 0)
+	{
+		forget_suspects_seen(f, &f->escaped);
+		ring_checkpoint(&f->ring, &f->escaped);
+	}
+	clear_gap(f);
+	if (f->state != FEED_BRIDGING)
+		return;
+	ring_forget(&f->ring);
+	become_ready(f);
+}
+
+/* All that the gap's snapshot sees has been decoded, or is in the unit. */
+static void
+close_gap(struct feed *f, const struct snapshot *s)
+{
+	struct snapshot from;
+
+	if (!snapshot_copy(&from, &f->ring.checkpoint))
+		memory_require(NULL);
+	ring_checkpoint(&f->ring, s);
+	ring_bridge(&f->ring, f->gap.unit, &from);
+	snapshot_free(&from);
+	forget_suspects_seen(f, &f->gap.now);
+	log_event(LOG_LEVEL_INFO, "gap_closed", "changes=%zu", f->gap.unit->count);
+	metric_add_for(METRIC_GAPS, "bridged", 1);
+	f->is_bridging = false;
+	clear_gap(f);
+}
+
+/* While a gap is open. true: it is closed, and the checkpoint counts. */
+static bool
+bridge_on(struct feed *f, const struct snapshot *s)
+{
+	replace_snapshot(&f->escaped, s);
+	if (f->state == FEED_FILLING)
+	{
+		set_state(f, FEED_BRIDGING);
+		ask_changes(f);
+		return false;
+	}
+	if (f->gap.unit == NULL || !snapshot_covers(s, &f->gap.now))
+		return false;
+	for (size_t i = 0; i < f->suspect_count; i++)
+		if (snapshot_sees(s, f->suspects[i]) && !snapshot_sees(&f->gap.now, f->suspects[i]))
+		{
+			gap_free(&f->gap);		/* once more, up to a snapshot that shows it */
+			ask_changes(f);
+			return false;
+		}
+	close_gap(f, s);
+	return true;
+}
+
+/* The stream goes on, but the cursor does not: it would claim what those who are live now never got. */
+static void
+note_escape(struct feed *f, const struct snapshot *s)
+{
+	replace_snapshot(&f->escaped, s);
+	if (!is_asking_changes(f))
+		ask_changes(f);
+}
+
 /* Everything its snapshot sees has been decoded and released. The position's LSN is the message's: all ids the snapshot counts as finished
  * were finished before it was written, which a smaller LSN would not say after a failover. */
+static void
+take_checkpoint(struct feed *f, const struct snapshot *s, uint64_t lsn)
+{
+	if (f->is_bridging && !bridge_on(f, s))
+		return;
+	if (f->state == FEED_READY && has_escaped(f, s))
+	{
+		note_escape(f, s);
+		return;
+	}
+	ring_checkpoint(&f->ring, s);
+	set_cursor(f, s, lsn > f->commit_lsn ? lsn : f->commit_lsn);
+	if (f->state == FEED_FILLING)
+		ring_forget(&f->ring);
+	if (f->state != FEED_READY || (f->is_stalled && !checkpoints_are_late(&f->checkpoints, f->now_ms, STALLED_MS / 2)))
+		become_ready(f);
+}
+
 static void
 checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 {
@@ -182,22 +344,8 @@ checkpoint_returned(void *owner, int64_t nonce, uint64_t lsn)
 
 	if (!checkpoints_return(&f->checkpoints, nonce, lsn, &s))
 		return;
-	ring_checkpoint(&f->ring, &s);
-	if (suspects_escaped(f, &s))
-	{
-		/* before the cursor moves: it will claim what those who are live now never got */
-		ring_forget(&f->ring);
-		f->calls.resync(f->owner, "a transaction older than the slot has ended");
-	}
-	set_cursor(f, &s, lsn > f->commit_lsn ? lsn : f->commit_lsn);
+	take_checkpoint(f, &s, lsn);
 	snapshot_free(&s);
-	if (f->state == FEED_FILLING)
-		ring_forget(&f->ring);
-	if (f->state == FEED_FILLING || (f->is_stalled && !checkpoints_are_late(&f->checkpoints, f->now_ms, STALLED_MS / 2)))
-	{
-		set_state(f, FEED_READY);
-		f->calls.ready(f->owner);
-	}
 }
 
 struct feed *
@@ -218,17 +366,25 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 	return f;
 }
 
+/* What belongs to a slot. */
 static void
-clear(struct feed *f)
+clear_slot(struct feed *f)
 {
 	checkpoints_clear(&f->checkpoints);
 	free(f->suspects);
 	f->suspects = NULL;
 	f->suspect_count = 0;
-	snapshot_free(&f->newest);
+	clear_gap(f);
 	reader_reset(f->reader);
 	decoder_clear(&f->decoder);
 	arrivals_clear(f->arrivals);
+}
+
+static void
+clear(struct feed *f)
+{
+	clear_slot(f);
+	snapshot_free(&f->newest);
 	ring_clear(&f->ring);
 	cursor_release(f->cursor);
 	f->cursor = NULL;
@@ -245,6 +401,7 @@ feed_free(struct feed *f)
 	arrivals_free(f->arrivals);
 	reader_free(f->reader);
 	tables_free(f->tables);
+	free(f->tables_text);
 	free(f->system_id);
 	free(f);
 }
@@ -252,25 +409,32 @@ feed_free(struct feed *f)
 void
 feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms)
 {
+	f->now_ms = now_ms;
 	feed_end(f);
+	if (f->is_bridging && (strcmp(f->system_id, system_id) != 0 || f->timeline != timeline))
+		give_up(f, "the stream goes on from another server or timeline");
+	if (!f->is_bridging)
+		clear(f);
 	free(f->system_id);
 	f->system_id = memory_string(system_id);
 	f->timeline = timeline;
-	f->now_ms = now_ms;
 	set_state(f, FEED_ASKING_TABLES);
 	f->tables_stale = f->tables_asked;
 	ask_tables(f);
 }
 
+/* Of the ring what came up to the last checkpoint is whole: sessions that have that can go on once the rest is known. */
 void
 feed_end(struct feed *f)
 {
 	bool	was_ready = f->state == FEED_READY && !f->is_stalled;
 
-	clear(f);
 	set_state(f, FEED_DOWN);
-	if (was_ready)
-		f->calls.down(f->owner, "the stream was interrupted");
+	clear_slot(f);
+	if (was_ready && !f->is_bridging)
+		start_bridging(f);
+	if (!f->is_bridging)
+		clear(f);
 }
 
 /* All three connections must be on one server and one timeline. */
@@ -298,27 +462,34 @@ is_unpublished(struct feed *f, const struct sync_tables *t)
 }
 
 static void
-use_tables(struct feed *f, struct sync_tables *t)
+use_tables(struct feed *f, struct sync_tables *t, const char *text)
 {
 	tables_free(f->tables);
 	f->tables = t;
+	free(f->tables_text);
+	f->tables_text = memory_string(text);
 	log_event(LOG_LEVEL_INFO, "tables_read", "count=%d", t->count);
 }
 
 static void
-accept_tables(struct feed *f, struct sync_tables *t, const struct snapshot *s)
+accept_tables(struct feed *f, struct sync_tables *t, const char *text, const struct snapshot *s)
 {
 	bool	is_new = t != NULL && arrivals_may_reload(f->arrivals, s);
 
 	if (f->state == FEED_ASKING_TABLES && t != NULL)
 	{
-		use_tables(f, t);
+		if (f->is_bridging && strcmp(text, f->tables_text) != 0)
+		{
+			give_up(f, "the tables have changed");
+			clear(f);
+		}
+		use_tables(f, t, text);
 		set_state(f, FEED_ASKING_CHECKPOINT);
 		ask_checkpoint(f);
 		return;
 	}
 	if (is_new)
-		use_tables(f, t);
+		use_tables(f, t, text);
 	else
 		tables_free(t);
 	if (f->state == FEED_ASKING_TABLES)
@@ -349,7 +520,7 @@ feed_tables_answer(struct feed *f, const char *json, const char *snapshot)
 		tables_free(t);
 		t = NULL;
 	}
-	accept_tables(f, t, &s);
+	accept_tables(f, t, json, &s);
 	snapshot_free(&s);
 }
 
@@ -385,6 +556,79 @@ void
 feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
 {
 	arrivals_rows_answer(f->arrivals, json, snapshot);
+}
+
+/* A transaction that ran when the slot was made has ended, and was not decoded: only if it had committed something may be missing. */
+static void
+take_escape(struct feed *f, struct gap *g)
+{
+	bool	is_missing = false;
+
+	for (size_t i = 0; i < f->suspect_count; i++)
+		if (snapshot_sees(&f->escaped, f->suspects[i]))
+			is_missing = is_missing || f->suspects[i] >= f->ring.checkpoint.xmax || gap_has_committed(g, f->suspects[i]);
+	if (!is_missing)
+	{
+		forget_suspects_seen(f, &f->escaped);
+		snapshot_free(&f->escaped);
+		f->checkpoints.is_dirty = true;
+		return;
+	}
+	start_bridging(f);
+	f->state = FEED_BRIDGING;
+}
+
+/* The unit counts once a checkpoint that covers it has come back: then all that it shows has been decoded, too. */
+static void
+take_gap(struct feed *f, struct gap *g)
+{
+	if (!f->is_bridging)
+		take_escape(f, g);
+	if (!f->is_bridging)
+		return;
+	if (g->obstacle != NULL)
+	{
+		give_up(f, g->obstacle);
+		return;
+	}
+	f->gap = *g;
+	*g = (struct gap){0};
+	if (f->checkpoints.count < CHECKPOINTS_MAX)
+		ask_checkpoint(f);
+	else
+		f->checkpoints.is_dirty = true;
+}
+
+void
+feed_changes_answer(struct feed *f, const char *json)
+{
+	struct gap g;
+
+	f->changes_asked--;
+	if (f->changes_stale > 0)
+	{
+		f->changes_stale--;
+		return;
+	}
+	if (json == NULL)
+		f->calls.wake(f->owner, RETRY_MS);
+	else if (!gap_read(&g, json, f->tables))
+	{
+		log_event(LOG_LEVEL_ERROR, "feed_changes_unreadable", "bytes=%zu", strlen(json));
+		f->calls.restart(f->owner, "an answer could not be read");
+	}
+	else
+	{
+		take_gap(f, &g);
+		gap_free(&g);
+	}
+}
+
+/* A question that failed is asked again. */
+static bool
+wants_changes(const struct feed *f)
+{
+	return !is_asking_changes(f) && ((f->state == FEED_BRIDGING && f->gap.unit == NULL) || (f->state == FEED_READY && f->escaped.xmax != 0));
 }
 
 static void
@@ -471,6 +715,8 @@ feed_wake(struct feed *f)
 	}
 	else
 		arrivals_go_on(f->arrivals);
+	if (wants_changes(f))
+		ask_changes(f);
 }
 
 /* Late once a checkpoint that was asked for is overdue: the server is stuck, or its commits wait, or we are behind. */
@@ -489,6 +735,8 @@ feed_tick(struct feed *f, int64_t now_ms)
 {
 	f->now_ms = now_ms;
 	note_stall(f);
+	if (f->is_bridging && now_ms >= f->bridge_until_ms)
+		give_up(f, "the stream was interrupted");
 	if (f->state >= FEED_ASKING_CHECKPOINT && checkpoints_are_due(&f->checkpoints, now_ms))
 		ask_checkpoint(f);
 }
@@ -524,6 +772,8 @@ feed_missing(const struct feed *f)
 			return "answer of sync.checkpoint";
 		case FEED_FILLING:
 			return "first checkpoint through the slot";
+		case FEED_BRIDGING:
+			return "answer of sync.feed_changes";
 		case FEED_READY:
 			return f->is_stalled ? "checkpoint overdue" : NULL;
 	}
@@ -542,6 +792,12 @@ feed_cursor_xmax(const struct feed *f)
 	return f->cursor_xmax;
 }
 
+uint32_t
+feed_timeline(const struct feed *f)
+{
+	return f->timeline;
+}
+
 const struct sync_tables *
 feed_tables(const struct feed *f)
 {
@@ -549,26 +805,39 @@ feed_tables(const struct feed *f)
 }
 
 static bool
-has_unseen_barrier(const struct feed *f, const struct snapshot *s)
+has_unseen_barrier(const struct feed *f, const struct snapshot *s, const char *user)
 {
 	for (const struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
-		if (t->barrier != BARRIER_NONE && !snapshot_sees(s, t->xid))
+		if ((t->barrier > BARRIER_WATCH || (user != NULL && concern_has(t, user))) && !transaction_is_seen(t, s))
 			return true;
 	return false;
 }
 
 enum handoff
-feed_handoff(const struct feed *f, const struct snapshot *s)
+feed_handoff(const struct feed *f, const struct snapshot *s, const char *user)
 {
 	if (!feed_is_ready(f))
 		return HANDOFF_WAIT;
-	return ring_reaches(&f->ring, s) && !has_unseen_barrier(f, s) ? HANDOFF_OK : HANDOFF_AGAIN;
+	return ring_reaches(&f->ring, s) && !has_unseen_barrier(f, s, user) ? HANDOFF_OK : HANDOFF_AGAIN;
+}
+
+bool
+feed_can_resume(const struct feed *f, const struct position *p, size_t bytes_max)
+{
+	size_t	bytes = 0;
+
+	if (!feed_is_ready(f) || p->timeline != f->timeline || p->snapshot.xmax > f->newest.xmax)
+		return false;
+	for (const struct transaction *t = ring_first_unseen(&f->ring, &p->snapshot); t != NULL && bytes <= bytes_max; t = t->next)
+		if (!transaction_is_seen(t, &p->snapshot))
+			bytes += t->bytes;
+	return bytes <= bytes_max;
 }
 
 void
 feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner)
 {
 	for (struct transaction *t = ring_first_unseen(&f->ring, s); t != NULL; t = t->next)
-		if (!snapshot_sees(s, t->xid))
+		if (!transaction_is_seen(t, s))
 			take(owner, t);
 }

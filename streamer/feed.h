@@ -21,14 +21,15 @@ struct feed_calls
 	void	(*ask_tables)(void *owner);
 	void	(*ask_checkpoint)(void *owner, int64_t nonce);
 	void	(*ask_rows)(void *owner, int32_t table_id, const char *const *keys, size_t count);
+	void	(*ask_changes)(void *owner, const char *from_snapshot);	/* sync.feed_changes */
 	void	(*start)(void *owner);						/* now lines may come */
 	void	(*pause)(void *owner, bool is_paused);		/* no lines for a while */
 	void	(*restart)(void *owner, const char *reason);	/* the slot is of no use any more */
 	void	(*wake)(void *owner, int64_t delay_ms);		/* calls feed_wake then */
 	void	(*released)(void *owner, struct transaction *t);	/* sessions may have it; in commit order */
+	void	(*hold)(void *owner);						/* a gap: nobody gets anything, until ready or down */
 	void	(*ready)(void *owner);						/* sessions may go live */
 	void	(*down)(void *owner, const char *reason);	/* and now they may not */
-	void	(*resync)(void *owner, const char *reason);	/* something was missed: whoever is live must pull */
 	void	(*message)(void *owner, struct json_value message);	/* one of our own WAL messages: a transaction's after its release, others at once */
 };
 
@@ -46,6 +47,8 @@ void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);
 void	feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot);
 void	feed_rows_answer(struct feed *f, const char *json, const char *snapshot);
 
+void	feed_changes_answer(struct feed *f, const char *json);
+
 void	feed_wake(struct feed *f);
 void	feed_tick(struct feed *f, int64_t now_ms);		/* some 20 times a second */
 
@@ -53,6 +56,7 @@ bool	feed_is_ready(const struct feed *f);
 void	feed_gauges(const struct feed *f, int64_t now_ms);
 const char *feed_missing(const struct feed *f);			/* NULL: ready */
 struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
+uint32_t feed_timeline(const struct feed *f);
 uint64_t feed_cursor_xmax(const struct feed *f);
 const struct sync_tables *feed_tables(const struct feed *f);		/* NULL before the first; replaced by a reload */
 
@@ -63,7 +67,10 @@ enum handoff
 	HANDOFF_WAIT,		/* pull again when the feed is ready */
 };
 
-enum handoff feed_handoff(const struct feed *f, const struct snapshot *s);
+enum handoff feed_handoff(const struct feed *f, const struct snapshot *s, const char *user);		/* a session of this user; NULL: what concerns users is not looked at */
+/* Whoever has all up to p can be given the rest from the ring, as far as handoff agrees: p is of this server and not ahead of what is known here, and no
+ * more than so many bytes of the ring have to be looked through. */
+bool	feed_can_resume(const struct feed *f, const struct position *p, size_t bytes_max);
 /* Calls take for each transaction of the ring that s does not see. Only after HANDOFF_OK, in the same turn. */
 void	feed_replay(const struct feed *f, const struct snapshot *s, void (*take)(void *owner, struct transaction *t), void *owner);
 

@@ -62,11 +62,12 @@ frame_binary(const char *payload, size_t len)
 struct frame *
 frame_ping(void)
 {
-	struct frame *f = memory_new(sizeof(*f) + 2);
+	static const unsigned char ping[] = {0x89, 1, '.'};		/* final; with a payload, as the library says nothing of a pong without */
+	struct frame *f = memory_new(sizeof(*f) + sizeof(ping));
 
 	f->refs = 1;
-	f->len = 2;
-	f->bytes[0] = 0x89;		/* final, ping; no payload */
+	f->len = sizeof(ping);
+	memcpy(f->bytes, ping, sizeof(ping));
 	return f;
 }
 

@@ -11,6 +11,7 @@
 #include "metrics.h"
 #include "projection.h"
 #include "queue.h"
+#include "resume.h"
 #include "routes.h"
 
 #define SPREAD_MS 2000				/* a resync of everybody is spread over at most this */
@@ -19,6 +20,7 @@
 #define VERIFY_SOON_MS 1000			/* until tables whose policies look elsewhere are compared, when something may have gone out of sight */
 #define FAILED_MS 1000				/* until a session pulls whose rows could not be judged; */
 #define FAILURES_MAX 5				/* it ends when that happens so often in a row */
+#define STANDINGS_TICK_MS 1000
 #define CURSOR_IDLE_MS 30000
 #define CURSOR_AFTER_CHANGES_MS 1000	/* quiet for so long after changes: then the cursor that covers them */
 
@@ -28,6 +30,8 @@ struct hub
 	struct session *sessions;
 	size_t	count;
 	struct routes routes;
+	struct standings standings;
+	int64_t standings_ms;		/* when the old ones were last cleared away */
 	struct release **pending;			/* owned references: released in this turn */
 	size_t	pending_count;
 	size_t	pending_room;
@@ -57,6 +61,7 @@ hub_new(const struct feed *feed, const struct options *o, const struct judge_cal
 	h->verify_ms = o->verify_interval_s * 1000;
 	h->judge = judge_new(o->query_connections, calls, owner);
 	routes_init(&h->routes);
+	standings_init(&h->standings);
 	batches_init(&h->batches);
 	return h;
 }
@@ -74,6 +79,7 @@ hub_free(struct hub *h)
 	free(h->outgoing);
 	judge_free(h->judge);
 	routes_free(&h->routes);
+	standings_free(&h->standings);
 	batches_free(&h->batches);
 	free(h);
 }
@@ -196,6 +202,12 @@ hub_count(const struct hub *h)
 	return h->count;
 }
 
+struct standings *
+hub_standings(struct hub *h)
+{
+	return &h->standings;
+}
+
 bool
 hub_subscribe(void *hub, struct session *s, struct json_value state)
 {
@@ -266,7 +278,7 @@ offer(struct hub *h, struct session *s, struct release *r, struct stream_change 
 {
 	const struct right *right;
 
-	if (s->state != SESSION_LIVE || s->subscription.is_flooded || snapshot_sees(&s->snapshot, r->transaction->xid))
+	if (s->state != SESSION_LIVE || s->subscription.is_flooded || transaction_change_is_seen(r->transaction, c, &s->snapshot))
 		return;
 	right = routes_right(s, c->table_id);
 	if (right == NULL || (!right->is_judged && sibling != NULL && route_has(sibling, s)))
@@ -391,11 +403,17 @@ fail(struct session *s)
 }
 
 static int64_t
-spread(const struct hub *h, int64_t most_ms)
+spread_over(size_t count, int64_t most_ms)
 {
-	int64_t wide_ms = (int64_t) h->count * SPREAD_EACH_MS;
+	int64_t wide_ms = (int64_t) count * SPREAD_EACH_MS;
 
 	return chance_below(wide_ms < most_ms ? wide_ms : most_ms);
+}
+
+static int64_t
+spread(const struct hub *h, int64_t most_ms)
+{
+	return spread_over(h->count, most_ms);
 }
 
 /* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
@@ -556,6 +574,19 @@ hub_replay(void *hub, struct session *s)
 	r.hub->batches.is_replay = false;
 }
 
+/* Whose scopes may have changed: they get nothing more before the database has been asked, in a snapshot that shows the change. */
+static void
+stop_concerned(struct hub *h, const struct transaction *t, const char *user, bool is_device)
+{
+	const struct route *r = routes_find_user(&h->routes, user);
+
+	for (size_t i = 0; r != NULL && i < r->count; i++)
+		if (is_device)
+			resume_look_again(r->sessions[i], h->now_ms);
+		else if (r->sessions[i]->state == SESSION_LIVE && !snapshot_sees(&r->sessions[i]->snapshot, t->xid))
+			session_pull_later(r->sessions[i], h->now_ms + spread_over(r->count, SPREAD_WATCH_MS));
+}
+
 /* Live sessions stop before a barrier: what lies behind it reaches them by pull, in a snapshot that sees it, or from the ring. */
 static void
 stop_at(struct hub *h, const struct transaction *t)
@@ -563,6 +594,8 @@ stop_at(struct hub *h, const struct transaction *t)
 	struct session *next;
 
 	hub_flush(h);
+	if (t->barrier == BARRIER_WATCH && !t->concerns_everyone)
+		return;
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
@@ -581,31 +614,19 @@ void
 hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
+	standings_drop(&h->standings, t);
 	if (t->barrier != BARRIER_NONE)
-	{
 		stop_at(h, t);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		stop_concerned(h, t, t->concerned[i].user, t->concerned[i].is_device);
+	if (t->barrier > BARRIER_WATCH)
 		return;
-	}
 	if (h->pending_count == h->pending_room)
 	{
 		h->pending_room = h->pending_room > 0 ? h->pending_room * 2 : 64;
 		h->pending = memory_grow(h->pending, h->pending_room, sizeof(struct release *));
 	}
 	h->pending[h->pending_count++] = release_new(t, feed_cursor(h->feed), feed_cursor_xmax(h->feed));
-}
-
-void
-hub_resync(struct hub *h, const char *reason, int64_t now_ms)
-{
-	struct session *next;
-
-	h->now_ms = now_ms;
-	hub_flush(h);
-	for (struct session *s = h->sessions; s != NULL; s = next)
-	{
-		next = s->subscription.next;
-		session_resync(s, reason, now_ms, spread(h, SPREAD_MS));
-	}
 }
 
 void
@@ -623,6 +644,19 @@ hub_down(struct hub *h, int64_t now_ms)
 	hub_flush(h);
 	for (struct session *s = h->sessions; s != NULL; s = s->subscription.next)
 		session_lose_feed(s, now_ms);
+}
+
+void
+hub_hold(struct hub *h, int64_t now_ms)
+{
+	h->now_ms = now_ms;
+	hub_flush(h);
+	standings_drop_all(&h->standings);
+	for (struct session *s = h->sessions; s != NULL; s = s->subscription.next)
+	{
+		s->now_ms = now_ms;
+		resume_quiet(s);
+	}
 }
 
 /* Live sessions that are quiet get a newer cursor now and then, so that what they would pull after a break stays small. */
@@ -649,6 +683,11 @@ hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now)
 	struct session *next;
 
 	h->now_ms = now_ms;
+	if (now_ms - h->standings_ms >= STANDINGS_TICK_MS)
+	{
+		h->standings_ms = now_ms;
+		standings_tick(&h->standings, now_ms);
+	}
 	hub_flush(h);		/* first: a cursor may not overtake what it covers */
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{

@@ -26,6 +26,7 @@ void	hub_remove(struct hub *h, struct session *s);		/* it must be closing */
 void	hub_each(const struct hub *h, void (*take)(void *owner, const struct session *s), void *owner);
 void	hub_gauges(const struct hub *h);
 size_t	hub_count(const struct hub *h);
+struct standings *hub_standings(struct hub *h);
 
 /* session_calls */
 bool	hub_subscribe(void *hub, struct session *s, struct json_value state);
@@ -41,9 +42,9 @@ void	hub_ask(struct hub *h, int64_t now_ms);
 
 /* feed_calls */
 void	hub_released(struct hub *h, struct transaction *t, int64_t now_ms);
-void	hub_resync(struct hub *h, const char *reason, int64_t now_ms);
 void	hub_ready(struct hub *h, int64_t now_ms);
 void	hub_down(struct hub *h, int64_t now_ms);
+void	hub_hold(struct hub *h, int64_t now_ms);		/* a gap: nobody gets anything until hub_ready or hub_down; then every standing is looked at again */
 
 void	hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now);	/* pulls that are due, cursors for the quiet, tokens that ran out */
 

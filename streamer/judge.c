@@ -579,7 +579,7 @@ take_answer(struct judge *j, struct question *q, struct json_value answer, int64
 	for (size_t i = 0; i < q->identity_count; i++, one = json_next(one))
 		take_identity(q, i, one, &s, &rest);
 	for (size_t i = 0; i < q->change_count; i++)
-		if (!snapshot_sees(&s, q->docket->changes[q->changes[i]].transaction->xid))
+		if (!transaction_is_seen(q->docket->changes[q->changes[i]].transaction, &s))
 			rest.unseen[rest.unseen_count++] = q->changes[i];
 	ask_rest(j, q, &rest, now_ms);
 	free(rest.late);

@@ -120,7 +120,7 @@ read_digits(struct question *q, uint32_t identity, struct json_value digits, siz
 		if (is_there)
 			verdict = *at == '1' ? VERDICT_SEEN : *at == '2' ? VERDICT_NEWER : VERDICT_HIDDEN;
 		at += is_there;
-		if (snapshot_sees(s, d->changes[q->changes[i]].transaction->xid))
+		if (transaction_is_seen(d->changes[q->changes[i]].transaction, s))
 			d->verdicts[identity * d->change_count + q->changes[i]] = (unsigned char) verdict;
 	}
 	return at == end;

@@ -22,6 +22,7 @@ enum request_kind
 	REQUEST_STATE,		/* sync.session_state alone, with its snapshot */
 	REQUEST_TOPIC,		/* sync.topic_rights */
 	REQUEST_VISIBLE,	/* sync.visible_keys; role "none": as the pool's own user, who takes on each role it names */
+	REQUEST_NONE,		/* nothing to ask */
 };
 
 /* What clients may ask by name, on a channel as over HTTP. false: there is nothing of that name. */

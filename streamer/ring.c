@@ -6,17 +6,6 @@
 
 #include "memory.h"
 
-bool
-snapshot_covers(const struct snapshot *s, const struct snapshot *other)
-{
-	if (s->xmax < other->xmax)
-		return false;
-	for (uint32_t i = 0; i < s->xip_count; i++)
-		if (snapshot_sees(other, s->xip[i]))
-			return false;
-	return true;
-}
-
 void
 ring_init(struct ring *r, size_t bytes_max)
 {
@@ -81,7 +70,7 @@ remember(struct ring *r, uint64_t xid)
 static void
 evict(struct ring *r)
 {
-	if (r->unseen == r->first)
+	if (r->unseen == r->first && r->first->bridged == NULL)		/* a unit is put in when a checkpoint sees it all */
 		remember(r, r->first->xid);
 	else if (!snapshot_equal(&r->forgotten, &r->checkpoint))
 		ring_forget(r);
@@ -99,7 +88,7 @@ ring_append(struct ring *r, struct transaction *t)
 		r->first = t;
 	r->last = t;
 	r->bytes += t->bytes;
-	if (r->unseen == NULL && !snapshot_sees(&r->checkpoint, t->xid))
+	if (r->unseen == NULL && !transaction_is_seen(t, &r->checkpoint))
 		r->unseen = t;
 	while (r->bytes > r->bytes_max && r->first != r->last)
 		evict(r);
@@ -111,7 +100,7 @@ ring_checkpoint(struct ring *r, const struct snapshot *s)
 	size_t	kept = 0;
 
 	replace_snapshot(&r->checkpoint, s);
-	while (r->unseen != NULL && snapshot_sees(s, r->unseen->xid))
+	while (r->unseen != NULL && transaction_is_seen(r->unseen, s))
 		r->unseen = r->unseen->next;
 	for (size_t i = 0; i < r->evicted_count; i++)
 		if (!snapshot_sees(s, r->evicted[i]))
@@ -121,6 +110,56 @@ ring_checkpoint(struct ring *r, const struct snapshot *s)
 	r->evicted_count = kept;
 	if (s->xmin > r->overflow_xid)
 		r->overflow_xid = 0;
+}
+
+static void
+put_last(struct ring *r, struct transaction *t)
+{
+	t->next = NULL;
+	if (r->last != NULL)
+		r->last->next = t;
+	else
+		r->first = t;
+	r->last = t;
+	r->bytes += t->bytes;
+}
+
+/* Before the unit what came before the gap, as those need it who stand before it; behind it what the unit does not show yet. The rest is in the unit, but for
+ * a change of the tables, which nobody may go past. */
+void
+ring_bridge(struct ring *r, struct transaction *unit, const struct snapshot *from)
+{
+	struct transaction *all = r->first;
+	struct transaction *later = NULL;
+	struct transaction **end = &later;
+	struct transaction *next;
+
+	r->first = r->last = r->unseen = NULL;
+	r->bytes = 0;
+	for (struct transaction *t = all; t != NULL; t = next)
+	{
+		next = t->next;
+		t->next = NULL;
+		if (transaction_is_seen(t, from))
+			put_last(r, t);
+		else if (!transaction_is_seen(t, unit->bridged) || t->barrier == BARRIER_RELOAD)
+		{
+			*end = t;
+			end = &t->next;
+		}
+		else
+			transaction_release(t);
+	}
+	put_last(r, transaction_retain(unit));
+	for (; later != NULL; later = next)
+	{
+		next = later->next;
+		put_last(r, later);
+	}
+	for (r->unseen = r->first; r->unseen != NULL && transaction_is_seen(r->unseen, &r->checkpoint); r->unseen = r->unseen->next)
+		;
+	while (r->bytes > r->bytes_max && r->first != r->last)
+		evict(r);
 }
 
 bool

@@ -30,13 +30,13 @@ void	ring_init(struct ring *r, size_t bytes_max);
 void	ring_clear(struct ring *r);		/* as new */
 void	ring_append(struct ring *r, struct transaction *t);		/* takes its own reference */
 void	ring_checkpoint(struct ring *r, const struct snapshot *s);
+/* A gap between the snapshot `from` and the unit's is closed: the unit stands for all that came between them. Takes its own reference. */
+void	ring_bridge(struct ring *r, struct transaction *unit, const struct snapshot *from);
 void	ring_forget(struct ring *r);	/* what the newest checkpoint sees may be missing here */
 
 /* All that s does not see, of what was decoded, is still here. */
 bool	ring_reaches(const struct ring *r, const struct snapshot *s);
 /* The first transaction that s may not see; those behind it have to be looked at one by one. */
 struct transaction *ring_first_unseen(const struct ring *r, const struct snapshot *s);
-
-bool	snapshot_covers(const struct snapshot *s, const struct snapshot *other);		/* s sees all that other sees */
 
 #endif

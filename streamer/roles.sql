@@ -24,7 +24,7 @@ SELECT 'CREATE ROLE sync_upkeep LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WH
 ALTER ROLE sync_upkeep SET statement_timeout = '30s';
 GRANT USAGE ON SCHEMA sync TO sync_upkeep;
 GRANT EXECUTE ON FUNCTION sync.visible_keys(jsonb) TO sync_query;
-GRANT EXECUTE ON FUNCTION sync.checkpoint(bigint), sync.feed_tables(), sync.feed_rows(integer, text[]), sync.purge(interval, integer, interval), sync.status(),
+GRANT EXECUTE ON FUNCTION sync.checkpoint(bigint), sync.feed_tables(), sync.feed_rows(integer, text[]), sync.feed_changes(text, integer, integer), sync.purge(interval, integer, interval), sync.status(),
     sync.expire_locks(), sync.remind_due(), sync.release_device_locks(text, text, timestamptz), sync.log_syncs(jsonb), sync.relay(json) TO sync_upkeep;
 -- Sees who keeps a new slot waiting, to name it in the log, and for --check whether wal2json is listed.
 GRANT pg_read_all_stats, pg_read_all_settings TO sync_upkeep;

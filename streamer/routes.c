@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "concern.h"
 #include "memory.h"
 
 void
@@ -175,10 +176,32 @@ enter_scopes(struct routes *all, struct session *s, struct json_value scopes)
 	return is_good;
 }
 
+/* No scope has an empty name, and a table's key is shorter. */
+static void
+put_user(struct buffer *key, const char *user)
+{
+	buffer_put(key, "\0\0user\0", 7);
+	concern_fold(key, user);
+}
+
+static void
+enter_user(struct routes *all, struct session *s)
+{
+	struct buffer key;
+
+	if (s->identity.subject == NULL || s->identity.subject[0] == '\0')
+		return;
+	buffer_init(&key);
+	put_user(&key, s->identity.subject);
+	enter_route(all, s, &key);
+	buffer_free(&key);
+}
+
 bool
 routes_enter(struct routes *all, struct session *s, struct json_value state, const struct sync_tables *known)
 {
 	routes_leave(all, s);
+	enter_user(all, s);
 	return enter_tables(all, s, json_member(state, "tables"), known) && enter_scopes(all, s, json_member(state, "scopes"));
 }
 
@@ -186,6 +209,19 @@ const struct route *
 routes_find(const struct routes *all, const struct stream_change *c)
 {
 	return map_get(&all->map, c->route, c->route_len);
+}
+
+const struct route *
+routes_find_user(const struct routes *all, const char *user)
+{
+	const struct route *r;
+	struct buffer key;
+
+	buffer_init(&key);
+	put_user(&key, user);
+	r = map_get(&all->map, key.data, key.len);
+	buffer_free(&key);
+	return r;
 }
 
 const struct right *

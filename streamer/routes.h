@@ -41,6 +41,7 @@ bool	routes_enter(struct routes *all, struct session *s, struct json_value state
 void	routes_leave(struct routes *all, struct session *s);
 
 const struct route *routes_find(const struct routes *all, const struct stream_change *c);		/* NULL: nobody's */
+const struct route *routes_find_user(const struct routes *all, const char *user);	/* sessions whose token is this user's, folded by concern_fold */
 bool	route_has(const struct route *r, const struct session *s);
 
 const struct right *routes_right(const struct session *s, int32_t table_id);	/* NULL: it may not see the table, or does not want it */

@@ -14,6 +14,7 @@
 #include "metrics.h"
 #include "page.h"
 #include "realtime.h"
+#include "resume.h"
 
 #define WAITING_PULL_MS 5000		/* how often a session pulls while there is no stream */
 #define AGAIN_LEAST_MS 20			/* the pull was a moment too early for the ring */
@@ -38,6 +39,8 @@ arrive(struct session *s, enum session_state state)
 		case SESSION_CLOSING:
 			s->calls.unsubscribe(s->calls.hub, s);
 			s->pull_at_ms = 0;
+			standing_leave(s->calls.standings, s->standing, s->now_ms);
+			s->standing = NULL;
 			break;
 	}
 }
@@ -131,6 +134,7 @@ session_join(struct session *s, const struct message *m, struct token *identity,
 	request_rewrite(&base, m->payload, without, NULL);
 	s->base = buffer_take(&base, NULL);
 	memory_require(s->base);
+	resume_recall(s);
 	session_want_pull(s);
 }
 
@@ -140,6 +144,7 @@ session_renew(struct session *s, struct token *identity)
 	token_free(&s->identity);
 	s->identity = *identity;
 	*identity = (struct token){0};
+	s->must_pull = true;
 	session_pull_later(s, s->now_ms);
 	session_want_pull(s);
 }
@@ -151,8 +156,17 @@ session_pull_request(struct session *s, struct buffer *out)
 	size_t	len;
 
 	s->is_pull_wanted = false;
+	if (resume_wants_look(s))
+	{
+		buffer_puts(out, s->base);
+		return REQUEST_STATE;
+	}
+	if (s->state != SESSION_LIVE && resume_try(s))
+		return REQUEST_NONE;
 	if (s->kind == SESSION_REALTIME)
 		return realtime_request(s, out);
+	if (s->state == SESSION_LIVE)
+		return REQUEST_NONE;
 	len = strlen(s->base) - 1;
 	buffer_put(out, s->base, len);
 	if (s->part != NULL && s->position != NULL)
@@ -196,8 +210,8 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 	buffer_free(&text);
 }
 
-static void
-put_session_part(struct session *s, bool is_reply)
+void
+session_announce(struct session *s, bool is_reply)
 {
 	struct buffer payload;
 
@@ -252,6 +266,18 @@ put_page(struct session *s, const struct page *page)
 	buffer_free(&payload);
 }
 
+void
+session_put_position(struct session *s, const char *position, size_t len)
+{
+	char   *text = memory_text(position, len);
+	struct json *doc = json_parse("[]", 2, 1);
+	struct page page = {.changes = json_root(doc), .token = s->part, .position = text};
+
+	put_page(s, &page);
+	json_free(doc);
+	free(text);
+}
+
 /* A page that tells the client nothing but a newer cursor is left out: the next batch carries one. */
 static bool
 is_news(const struct session *s, const struct page *page, bool is_new_part)
@@ -274,13 +300,13 @@ send_page(struct session *s, const struct page *page)
 	if (is_first)
 		session_enter(s, SESSION_CATCHING_UP);
 	if (is_new_part)
-		put_session_part(s, is_first);
+		session_announce(s, is_first);
 	if (is_news(s, page, is_new_part))
 		put_page(s, page);
 }
 
-static void
-wait_for_feed(struct session *s)
+void
+session_wait_for_feed(struct session *s)
 {
 	s->is_waiting = true;
 	s->pull_at_ms = s->now_ms + WAITING_PULL_MS * 3 / 4 + chance_below(WAITING_PULL_MS / 2);
@@ -297,30 +323,40 @@ session_try_again(struct session *s, int64_t least_ms, int64_t most_ms)
 
 /* The hand-off: in one turn, what was released before goes to those who are live already, then this session gets all of the ring that its
  * snapshot does not see, then it is live. So nothing falls between, and nothing comes out of order. */
+enum handoff
+session_enter_stream(struct session *s, struct json_value state, struct snapshot *from)
+{
+	if (!s->calls.subscribe(s->calls.hub, s, state))
+		return HANDOFF_AGAIN;
+	s->backoff_ms = 0;
+	s->is_waiting = s->was_live = s->is_quiet = s->must_pull = false;
+	snapshot_free(&s->snapshot);
+	s->snapshot = *from;
+	*from = (struct snapshot){0};
+	session_enter(s, SESSION_LIVE);
+	s->calls.replay(s->calls.hub, s);
+	return HANDOFF_OK;
+}
+
 static void
-go_live(struct session *s, struct json_value state, struct position *p)
+go_live(struct session *s, const char *state_text, struct json_value state, struct position *p)
 {
 	enum handoff handoff;
 
 	s->calls.settle(s->calls.hub);
-	handoff = feed_handoff(s->feed, &p->snapshot);
-	if (handoff == HANDOFF_OK && !s->calls.subscribe(s->calls.hub, s, state))
-		handoff = HANDOFF_AGAIN;
+	handoff = feed_handoff(s->feed, &p->snapshot, s->identity.subject);
+	if (handoff == HANDOFF_OK)
+	{
+		s->cursor_xmax = p->snapshot.xmax;
+		resume_remember(s, state_text);
+		handoff = session_enter_stream(s, state, &p->snapshot);
+	}
 	if (handoff == HANDOFF_WAIT)
-		wait_for_feed(s);
+		session_wait_for_feed(s);
 	else if (handoff == HANDOFF_AGAIN)
 		session_try_again(s, AGAIN_LEAST_MS, AGAIN_MOST_MS);
 	else
-	{
-		s->backoff_ms = 0;
-		s->is_waiting = s->was_live = false;
-		snapshot_free(&s->snapshot);
-		s->snapshot = p->snapshot;
-		p->snapshot = (struct snapshot){0};
-		s->cursor_xmax = s->snapshot.xmax;
-		session_enter(s, SESSION_LIVE);
-		s->calls.replay(s->calls.hub, s);
-	}
+		metric_add_for(METRIC_CATCH_UPS, "pull", 1);
 }
 
 static void
@@ -336,7 +372,7 @@ round_ended(struct session *s, const struct page *page, const char *state_text)
 	}
 	else
 	{
-		go_live(s, json_root(state), &p);
+		go_live(s, state_text, json_root(state), &p);
 		position_free(&p);
 	}
 	json_free(state);
@@ -373,6 +409,11 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	struct page page = {0};
 
 	s->now_ms = now_ms;
+	if (s->is_looking)
+	{
+		resume_answer(s, a);
+		return;
+	}
 	if (s->kind == SESSION_REALTIME && s->state != SESSION_CLOSING)
 	{
 		realtime_answer(s, a);
@@ -411,7 +452,10 @@ session_pull_later(struct session *s, int64_t at_ms)
 {
 	if (s->state != SESSION_LIVE && s->state != SESSION_CATCHING_UP)
 		return;
+	if (s->kind == SESSION_REALTIME)
+		resume_quiet(s);
 	session_enter(s, SESSION_CATCHING_UP);
+	s->must_pull = true;
 	if (s->pull_at_ms == 0 || at_ms < s->pull_at_ms)
 		s->pull_at_ms = at_ms;
 }
@@ -448,6 +492,15 @@ put_resync(struct session *s, const char *reason, int64_t delay_ms)
 }
 
 void
+session_too_slow(struct session *s, int64_t now_ms, int64_t delay_ms)
+{
+	bool	must_pull = s->must_pull;
+
+	session_resync(s, "too slow", now_ms, delay_ms);
+	s->must_pull = must_pull;
+}
+
+void
 session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms)
 {
 	if (s->state != SESSION_LIVE)
@@ -465,17 +518,23 @@ void
 session_lose_feed(struct session *s, int64_t now_ms)
 {
 	s->now_ms = now_ms;
-	if (s->state != SESSION_LIVE)
+	if (s->kind == SESSION_REALTIME)
+	{
+		resume_quiet(s);
+		return;
+	}
+	if (s->state != SESSION_LIVE && !s->is_quiet)
 		return;
 	session_enter(s, SESSION_CATCHING_UP);
+	s->is_quiet = false;
 	s->was_live = true;
-	wait_for_feed(s);
+	session_wait_for_feed(s);
 }
 
 void
 session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms)
 {
-	if (!s->is_waiting || s->state != SESSION_CATCHING_UP)
+	if ((!s->is_waiting && !s->is_quiet) || s->state != SESSION_CATCHING_UP)
 		return;
 	s->is_waiting = false;
 	s->pull_at_ms = now_ms + delay_ms;
@@ -490,7 +549,9 @@ session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
 	s->now_ms = now_ms;
 	if (s->identity.expires_at != 0 && unix_now > s->identity.expires_at + EXPIRY_GRACE_S)
 		session_close(s, "phx_error", "token_expired");
-	else if (s->kind == SESSION_REALTIME)
+	else if (s->state == SESSION_LIVE && s->standing != NULL && now_ms >= s->look_at_ms)
+		session_want_pull(s);
+	else if (s->kind == SESSION_REALTIME && s->standing == NULL)
 		realtime_tick(s);
 	else if (s->state == SESSION_CATCHING_UP && s->pull_at_ms != 0 && now_ms >= s->pull_at_ms)
 		session_want_pull(s);

@@ -13,6 +13,7 @@
 #include "message.h"
 #include "request.h"
 #include "snapshot.h"
+#include "standing.h"
 #include "token.h"
 
 /* In the order of life. Only session_enter() changes it. */
@@ -87,6 +88,7 @@ struct session;
 struct session_calls
 {
 	void   *hub;
+	struct standings *standings;
 	/* state: the answer of sync.session_state. false: it names a table that the stream does not know yet */
 	bool	(*subscribe)(void *hub, struct session *s, struct json_value state);
 	void	(*unsubscribe)(void *hub, struct session *s);
@@ -95,7 +97,7 @@ struct session_calls
 	void	(*settle)(void *hub);			/* whatever was released has been handed to the live sessions */
 	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot */
 	void	(*put)(void *connection, struct outbox_entry entry);	/* takes the references over */
-	void	(*want_pull)(void *connection, struct session *s);	/* its turn comes by session_pull_request */
+	void	(*want_pull)(void *connection, struct session *s);	/* its turn comes by session_pull_request; a live session only has something looked up */
 	void	(*closed)(void *connection, struct session *s);
 };
 
@@ -125,7 +127,13 @@ struct session
 	struct cursor *ceiling;		/* borrowed from the first of them; NULL: none */
 	uint64_t ceiling_xmax;
 	bool	wants_fields;		/* updates hold only what was changed */
-	struct snapshot snapshot;	/* owned: of the last pull that ended; decoded transactions that it sees are not for this session */
+	struct snapshot snapshot;	/* owned: of the last pull that ended, or a later place; decoded transactions that it sees are not for this session */
+	struct standing *standing;	/* what the database last said of it; NULL before. See resume.h, also for the next five */
+	bool	must_pull;			/* what it misses is not in the ring, or not only */
+	bool	is_quiet;			/* it left the stream with all that it was given on its way: it goes on from snapshot */
+	bool	is_looking;			/* the request under way is sync.session_state */
+	bool	looked_live;
+	int64_t look_at_ms;			/* while live: when its scopes are read again */
 
 	bool	is_pull_wanted;
 	bool	is_mid_round;		/* queued is the position of a page that others follow */
@@ -145,11 +153,12 @@ void	session_free(struct session *s);
 void	session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms);
 void	session_renew(struct session *s, struct token *identity);		/* takes it over: same subject and role; pulls again */
 
-enum request_kind session_pull_request(struct session *s, struct buffer *out);
+enum request_kind session_pull_request(struct session *s, struct buffer *out);	/* REQUEST_NONE: it needs no answer, and is live again if it was not */
 void	session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms);
 void	session_sent(struct session *s, struct cursor *position);		/* a frame with this position went to the socket */
 
 void	session_pull_later(struct session *s, int64_t at_ms);	/* leaves the stream without a word */
+void	session_too_slow(struct session *s, int64_t now_ms, int64_t delay_ms);	/* what waited for its client was thrown away */
 void	session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms);	/* the same, and tells the client */
 void	session_lose_feed(struct session *s, int64_t now_ms);	/* pulls now and then until session_feed_ready */
 void	session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms);
@@ -169,6 +178,10 @@ void	session_enter(struct session *s, enum session_state state);
 void	session_want_pull(struct session *s);		/* of either kind: a request whose turn comes by session_pull_request */
 void	session_put_event(struct session *s, const char *ref, const char *event, const char *payload, size_t len);
 void	session_reply_to_join(struct session *s, bool is_ok, const struct buffer *response);
+void	session_wait_for_feed(struct session *s);
+enum handoff session_enter_stream(struct session *s, struct json_value state, struct snapshot *from);	/* OK: it is live; takes from over then */
+void	session_announce(struct session *s, bool is_reply);	/* its part */
+void	session_put_position(struct session *s, const char *position, size_t len);	/* an empty batch */
 void	session_try_again(struct session *s, int64_t least_ms, int64_t most_ms);	/* a pull, after twice the time of the last try */
 
 /* Ends it: phx_error or phx_close to the client (NULL event: nothing). */

@@ -128,6 +128,17 @@ snapshot_sees(const struct snapshot *s, uint64_t xid)
 }
 
 bool
+snapshot_covers(const struct snapshot *s, const struct snapshot *other)
+{
+	if (s->xmax < other->xmax)
+		return false;
+	for (uint32_t i = 0; i < s->xip_count; i++)
+		if (snapshot_sees(other, s->xip[i]))
+			return false;
+	return true;
+}
+
+bool
 snapshot_equal(const struct snapshot *a, const struct snapshot *b)
 {
 	if (a->xmin != b->xmin || a->xmax != b->xmax || a->xip_count != b->xip_count)

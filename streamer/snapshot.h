@@ -26,6 +26,7 @@ bool	snapshot_parse(struct snapshot *s, const char *text, size_t len) __attribut
 bool	snapshot_copy(struct snapshot *dst, const struct snapshot *src) __attribute__((warn_unused_result));	/* false: out of memory, dst all zero; what dst held before is not freed */
 void	snapshot_free(struct snapshot *s);		/* leaves it all zero */
 bool	snapshot_sees(const struct snapshot *s, uint64_t xid);			/* the id is finished for this snapshot: xid < xmin, or below xmax and not in xip */
+bool	snapshot_covers(const struct snapshot *s, const struct snapshot *other);		/* s sees all that other sees */
 bool	snapshot_equal(const struct snapshot *a, const struct snapshot *b);
 void	snapshot_put(struct buffer *out, const struct snapshot *s);
 uint64_t snapshot_widen(const struct snapshot *s, uint32_t xid);			/* the 64-bit id nearest to s->xmax with these low 32 bits */

@@ -188,6 +188,31 @@ ask_rows(void *owner, int32_t table_id, const char *const *keys, size_t count)
 }
 
 static void
+changes_read(void *owner, const char *json)
+{
+	struct streamer *s = owner;
+
+	feed_changes_answer(s->feed, json);
+}
+
+static void
+ask_changes(void *owner, const char *from_snapshot)
+{
+	struct streamer *s = owner;
+
+	upkeep_ask_changes(s->upkeep, from_snapshot);
+}
+
+static void
+hold_all(void *owner)
+{
+	struct streamer *s = owner;
+
+	log_event(LOG_LEVEL_WARNING, "gap", "sessions=%zu", hub_count(s->hub));
+	hub_hold(s->hub, loop_now_ms());
+}
+
+static void
 start_wal(void *owner)
 {
 	struct streamer *s = owner;
@@ -238,8 +263,6 @@ released(void *owner, struct transaction *t)
 	struct streamer *s = owner;
 
 	hub_released(s->hub, t, loop_now_ms());
-	if (t->barrier == BARRIER_WATCH)
-		rooms_recheck(s->rooms, NULL, loop_now_ms());
 }
 
 static void
@@ -259,15 +282,6 @@ feed_down(void *owner, const char *reason)
 
 	log_event(LOG_LEVEL_WARNING, "not_ready", "reason=\"%s\"", reason);
 	hub_down(s->hub, loop_now_ms());
-}
-
-static void
-resync_all(void *owner, const char *reason)
-{
-	struct streamer *s = owner;
-
-	log_event(LOG_LEVEL_WARNING, "resync", "reason=\"%s\" sessions=%zu", reason, hub_count(s->hub));
-	hub_resync(s->hub, reason, loop_now_ms());
 }
 
 static void
@@ -506,8 +520,8 @@ static bool
 set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
-		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .resync = resync_all, .message = take_message};
+		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
 	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
@@ -535,7 +549,7 @@ static void
 set_up_database(struct streamer *s)
 {
 	static const struct upkeep_calls upkeep_calls = {
-		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .relayed = relayed};
+		.admit = admit, .up = upkeep_up, .down = upkeep_down, .tables = tables_read, .checkpoint = checkpoint_taken, .rows = rows_read, .changes = changes_read, .relayed = relayed};
 	static const struct maintain_calls maintain_calls = {.admit = admit, .received = wal_position};
 	static const struct wal_calls wal_calls = {
 		.identified = identified, .slot_created = slot_created, .slot_waits = slot_waits, .data = wal_data, .lost = slot_lost};

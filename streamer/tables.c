@@ -51,17 +51,6 @@ find_entry(struct table_names *names, const char *schema, const char *table)
 	return &names->entries[i];
 }
 
-/* A watched table may be a synced one; else the role that asks for more work wins over being watched. */
-static bool
-merge_role(struct table_name *entry, enum table_role role)
-{
-	if (role != TABLE_WATCH)
-		return false;			/* the same table twice, or in two roles that exclude each other */
-	if (entry->role == TABLE_SYNCED)
-		entry->role = TABLE_SYNCED_WATCH;
-	return true;
-}
-
 static bool
 add_name(struct table_names *names, const char *schema, const char *table, enum table_role role, int32_t id)
 {
@@ -70,7 +59,7 @@ add_name(struct table_names *names, const char *schema, const char *table, enum 
 	char   *table_copy;
 
 	if (entry->schema != NULL)
-		return merge_role(entry, role);
+		return false;			/* the same table twice, or in two roles that exclude each other */
 	schema_copy = strdup(schema);
 	table_copy = strdup(table);
 	if (schema_copy == NULL || table_copy == NULL)
@@ -319,11 +308,10 @@ static bool
 read_all(struct sync_tables *t, struct json_value v)
 {
 	struct json_value registry = json_member(v, "registry");
-	struct json_value watch = json_member(v, "watch");
 	struct json_value tables = json_member(v, "tables");
 	int64_t timeline;
 
-	t->names = create_names((size_t) json_size(registry) + (size_t) json_size(watch) + count_names(tables) + 1);
+	t->names = create_names((size_t) json_size(registry) + count_names(tables) + 1);
 	if (t->names == NULL || !read_int(v, "timeline", 0, UINT32_MAX, &timeline))
 		return false;
 	t->timeline = (uint32_t) timeline;
@@ -331,7 +319,7 @@ read_all(struct sync_tables *t, struct json_value v)
 		return false;
 	return read_text(v, "system_id", &t->system_id) && read_text(v, "incarnation", &t->incarnation) && read_text(v, "message_key", &t->message_key) &&
 		read_tombstone(t, json_member(v, "tombstone")) && read_pairs(t, registry, TABLE_REGISTRY, 0) &&
-		read_tables(t, tables) && read_pairs(t, watch, TABLE_WATCH, 0);
+		read_tables(t, tables);
 }
 
 struct sync_tables *
@@ -387,7 +375,7 @@ enum table_role
 tables_find(const struct sync_tables *t, const char *schema, const char *table, const struct sync_table **found)
 {
 	const struct table_name *entry = find_entry(t->names, schema, table);
-	bool	is_synced = entry->schema != NULL && (entry->role == TABLE_SYNCED || entry->role == TABLE_SYNCED_WATCH);
+	bool	is_synced = entry->schema != NULL && entry->role == TABLE_SYNCED;
 
 	if (found != NULL)
 		*found = is_synced ? tables_by_id(t, entry->id) : NULL;

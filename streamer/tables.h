@@ -39,8 +39,8 @@ struct sync_table
 };
 
 /* What a change of a table means to the stream: send its rows (SYNCED), send its inserts as deletions (TOMBSTONE), read the
- * list of tables again (REGISTRY), let all sessions re-evaluate their scopes (WATCH). */
-enum table_role { TABLE_OTHER, TABLE_SYNCED, TABLE_TOMBSTONE, TABLE_REGISTRY, TABLE_WATCH, TABLE_SYNCED_WATCH };
+ * list of tables again (REGISTRY). */
+enum table_role { TABLE_OTHER, TABLE_SYNCED, TABLE_TOMBSTONE, TABLE_REGISTRY };
 
 struct sync_tables
 {
@@ -55,14 +55,14 @@ struct sync_tables
 };
 
 /* The answer of sync.feed_tables():
- * {"unpublished":text|null,"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],"watch":[likewise],
+ * {"unpublished":text|null,"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
  *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind","type","hash","follows"},...]},...]}
  * (The columns' type, hash and follows may be missing.) The WAL names the partition that a row is in: it is found as the table.
  * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice, or no memory. */
 struct sync_tables *tables_parse(const char *json, size_t len) __attribute__((warn_unused_result));
 void	tables_free(struct sync_tables *t);		/* NULL is fine */
-/* *found is set (else NULL) for TABLE_SYNCED and TABLE_SYNCED_WATCH; found may be NULL. Hashed: called for every WAL record. */
+/* *found is set (else NULL) for TABLE_SYNCED; found may be NULL. Hashed: called for every WAL record. */
 enum table_role tables_find(const struct sync_tables *t, const char *schema, const char *table, const struct sync_table **found);
 const struct sync_table *tables_by_id(const struct sync_tables *t, int32_t id);		/* NULL: unknown */
 

@@ -104,7 +104,25 @@ transaction_release(struct transaction *t)
 	for (size_t i = 0; i < t->message_count; i++)
 		free(t->messages[i]);
 	free(t->messages);
+	for (size_t i = 0; i < t->concerned_count; i++)
+		free(t->concerned[i].user);
+	free(t->concerned);
+	if (t->bridged != NULL)
+		snapshot_free(t->bridged);
+	free(t->bridged);
 	free(t);
+}
+
+bool
+transaction_is_seen(const struct transaction *t, const struct snapshot *s)
+{
+	return t->bridged != NULL ? snapshot_covers(s, t->bridged) : snapshot_sees(s, t->xid);
+}
+
+bool
+transaction_change_is_seen(const struct transaction *t, const struct stream_change *c, const struct snapshot *s)
+{
+	return snapshot_sees(s, t->bridged != NULL ? c->xid : t->xid);
 }
 
 void

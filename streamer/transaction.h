@@ -9,6 +9,7 @@
 
 #include "buffer.h"
 #include "change.h"
+#include "snapshot.h"
 
 #define TRANSACTION_CHANGES_MAX 100000
 
@@ -43,12 +44,19 @@ struct stream_change
 enum barrier
 {
 	BARRIER_NONE,
-	BARRIER_WATCH,			/* scopes may have changed */
+	BARRIER_WATCH,			/* scopes of those concerned may have changed */
 	BARRIER_RELOAD,			/* the tables may have changed */
 	BARRIER_LOST,			/* its changes are not all here */
 };
 
 struct draft;
+
+/* A user whose rights a transaction may have changed; see concern.h. */
+struct concerned
+{
+	char   *user;			/* owned; folded */
+	bool	is_device;		/* only a device of theirs was written */
+};
 
 struct transaction
 {
@@ -63,12 +71,19 @@ struct transaction
 	int64_t committed_us;	/* when it was committed, by the server's clock; 0: nobody knows */
 	char  **messages;		/* owned: JSON objects of our own WAL messages, in the order they were written */
 	size_t	message_count;
+	struct concerned *concerned;	/* owned */
+	size_t	concerned_count;
+	bool	concerns_everyone;
+	struct snapshot *bridged;	/* owned: not a transaction, but all that was missed in a gap up to this snapshot; NULL: none. Its xid is 0 */
 	struct draft *draft;		/* NULL once sealed */
 };
 
 struct transaction *transaction_new(uint64_t xid);		/* one reference */
 struct transaction *transaction_retain(struct transaction *t);
 void	transaction_release(struct transaction *t);
+
+bool	transaction_is_seen(const struct transaction *t, const struct snapshot *s);		/* nothing in it is news to s */
+bool	transaction_change_is_seen(const struct transaction *t, const struct stream_change *c, const struct snapshot *s);
 
 /* Takes c's strings over. Earlier changes of the same row that c makes pointless are dropped. */
 void	transaction_add(struct transaction *t, struct change *c);

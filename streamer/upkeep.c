@@ -19,6 +19,7 @@ enum job_kind
 	JOB_TABLES,
 	JOB_CHECKPOINT,
 	JOB_ROWS,
+	JOB_CHANGES,
 	JOB_BLOCKERS,
 	JOB_RELAY,
 };
@@ -27,7 +28,7 @@ struct job
 {
 	enum job_kind kind;
 	int64_t number;		/* nonce, table id or pid */
-	char   *keys;		/* owned; of JOB_ROWS; of JOB_RELAY the message; else NULL */
+	char   *keys;		/* owned; of JOB_ROWS; of JOB_RELAY the message, of JOB_CHANGES the snapshot; else NULL */
 };
 
 struct upkeep
@@ -46,6 +47,7 @@ static const char *const job_sql[] = {
 	[JOB_TABLES] = "SELECT sync.feed_tables()::text, pg_catalog.pg_current_snapshot()::text",
 	[JOB_CHECKPOINT] = "SELECT sync.checkpoint($1::bigint)",
 	[JOB_ROWS] = "SELECT sync.feed_rows($1::int, $2::text[])::text, pg_catalog.pg_current_snapshot()::text",
+	[JOB_CHANGES] = "SELECT sync.feed_changes($1)::text",
 	[JOB_RELAY] = "SELECT sync.relay($1::json)",
 	[JOB_BLOCKERS] = "SELECT pg_catalog.string_agg(DISTINCT coalesce('prepared transaction ' || quote_literal(p.gid), 'pid ' || h.pid), ', ') "
 	"FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.locktype = 'transactionid' AND h.transactionid = w.transactionid AND h.granted "
@@ -81,6 +83,9 @@ answer(struct upkeep *u, const struct job *j, PGresult *r)
 		case JOB_ROWS:
 			u->calls.rows(u->owner, text_at(r, 0), text_at(r, 1));
 			break;
+		case JOB_CHANGES:
+			u->calls.changes(u->owner, text_at(r, 0));
+			break;
 		case JOB_BLOCKERS:
 			log_blockers(text_at(r, 0));
 			break;
@@ -106,7 +111,7 @@ static void ask_next(struct upkeep *u);
 static void
 job_done(void *owner, PGresult *const *results, int count)
 {
-	static const char *const names[] = {"feed_tables", "checkpoint", "feed_rows", "blockers", "relay"};
+	static const char *const names[] = {"feed_tables", "checkpoint", "feed_rows", "feed_changes", "blockers", "relay"};
 	struct upkeep *u = owner;
 	PGresult *r = results != NULL && count > 0 ? results[0] : NULL;
 	struct job j = take_job(u);
@@ -138,6 +143,8 @@ ask_next(struct upkeep *u)
 		s.parameter_count = 0;
 	else if (j->kind == JOB_ROWS)
 		s.parameter_count = 2;
+	else if (j->kind == JOB_CHANGES)
+		s.parameters[0] = j->keys;
 	u->is_asking = true;
 	if (!pg_run(u->pg, &s, 1, job_done))
 		u->is_asking = false;
@@ -261,6 +268,12 @@ upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *const *keys, siz
 	buffer_putc(&text, '}');
 	put_job(u, JOB_ROWS, table_id, text.failed ? "{}" : text.data);
 	buffer_free(&text);
+}
+
+void
+upkeep_ask_changes(struct upkeep *u, const char *from_snapshot)
+{
+	put_job(u, JOB_CHANGES, 0, from_snapshot);
 }
 
 void

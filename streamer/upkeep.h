@@ -20,6 +20,7 @@ struct upkeep_calls
 	void	(*tables)(void *owner, const char *json, const char *snapshot);
 	void	(*checkpoint)(void *owner, int64_t nonce, const char *snapshot);
 	void	(*rows)(void *owner, const char *json, const char *snapshot);
+	void	(*changes)(void *owner, const char *json);
 	void	(*relayed)(void *owner, bool is_ok);
 };
 
@@ -30,6 +31,7 @@ bool	upkeep_is_up(const struct upkeep *u);
 void	upkeep_ask_tables(struct upkeep *u);
 void	upkeep_ask_checkpoint(struct upkeep *u, int64_t nonce);
 void	upkeep_ask_rows(struct upkeep *u, int32_t table_id, const char *const *keys, size_t count);
+void	upkeep_ask_changes(struct upkeep *u, const char *from_snapshot);
 void	upkeep_relay(struct upkeep *u, const char *json);		/* a message to the other streamers */
 void	upkeep_ask_blockers(struct upkeep *u, int pid);		/* answered in the log */
 

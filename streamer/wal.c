@@ -231,6 +231,15 @@ stream_ended(struct wal *w)
 	free(reason);
 }
 
+/* One more line, from the socket when libpq's buffer holds none: that buffer is small, and all that a turn finds goes out together. */
+static int
+next_line(struct wal *w, char **message)
+{
+	int		len = PQgetCopyData(pg_raw(w->pg), message, 1);
+
+	return len == 0 && PQconsumeInput(pg_raw(w->pg)) ? PQgetCopyData(pg_raw(w->pg), message, 1) : len;
+}
+
 static void
 read_lines(struct wal *w)
 {
@@ -246,7 +255,7 @@ read_lines(struct wal *w)
 			loop_timer_set(w->more, 0);
 			return;
 		}
-		len = PQgetCopyData(pg_raw(w->pg), &message, 1);
+		len = next_line(w, &message);
 		if (len == 0)
 			return;
 		if (len < 0)

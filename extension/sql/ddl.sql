@@ -196,6 +196,18 @@ BEGIN
         END IF;
         RETURN;
     END IF;
+    -- A watched table made again, a partition attached, triggers demoted by ENABLE TRIGGER ALL. No more: while a dump is restored its own triggers are still to come.
+    IF tg_tag IN ('ALTER TABLE', 'CREATE TABLE') AND EXISTS (SELECT FROM sync.scope s WHERE s.watch <> '{}') THEN
+        PERFORM sync.arm_watch(w.relation)
+        FROM sync.watched_tables() w
+        JOIN (SELECT DISTINCT coalesce(pg_partition_root(c.objid::regclass), c.objid) AS root
+              FROM pg_event_trigger_ddl_commands() c WHERE c.classid = 'pg_class'::regclass) touched ON touched.root = w.relation
+        WHERE tg_tag = 'CREATE TABLE'
+           OR EXISTS (SELECT FROM pg_trigger g WHERE (g.tgrelid = w.relation OR g.tgrelid IN (SELECT l.relid FROM pg_partition_tree(w.relation) l))
+                      AND g.tgfoid = 'sync.watched'::regproc AND g.tgenabled IN ('O', 'R'))
+           OR (EXISTS (SELECT FROM pg_partition_tree(w.relation) l JOIN pg_inherits i ON i.inhrelid = l.relid WHERE age(i.xmin) <= age(pg_current_xact_id()::xid))
+               AND EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = w.relation AND g.tgname = '~~sync_watch' AND age(g.xmin) > age(pg_current_xact_id()::xid)));
+    END IF;
     PERFORM sync.refresh_table(t.id, tg_tag = 'CREATE TABLE')
     FROM (SELECT DISTINCT coalesce(pg_partition_root(o.relid::regclass), o.relid) AS relid
           FROM pg_event_trigger_ddl_commands() c, LATERAL (

@@ -514,6 +514,7 @@ BEGIN
     EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', t.relation,
                    CASE WHEN t.scope_column IS NULL THEN '' ELSE quote_ident(t.scope_column) || ',' END, t.enabled_xid);
     PERFORM sync.make_triggers(t);
+    PERFORM sync.arm_watch();
     PERFORM sync.grant_columns(t);
     PERFORM sync.remember_shape(t.id);
     PERFORM sync.publish();
@@ -582,6 +583,9 @@ BEGIN
     DELETE FROM sync.tombstone WHERE table_id = t.id;
     PERFORM sync.drop_traces(t.id);
     DELETE FROM sync.synced_table WHERE id = t.id;
+    IF t.scope IS NOT NULL AND NOT EXISTS (SELECT FROM sync.synced_table s WHERE s.scope = t.scope) THEN
+        PERFORM sync.disarm_watch(false, t.scope);
+    END IF;
     PERFORM sync.unpublish();
 END
 $$;
@@ -614,6 +618,7 @@ BEGIN
     FOR synced IN SELECT t.relation FROM sync.synced_table t WHERE t.id >= 100 ORDER BY t.id DESC LOOP
         PERFORM sync.disable(synced);
     END LOOP;
+    PERFORM sync.disarm_watch(true);
 END
 $$;
 COMMENT ON FUNCTION sync.disable_all() IS 'Turns sync off for every table; run it before DROP EXTENSION sync.';

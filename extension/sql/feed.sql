@@ -15,6 +15,13 @@ CREATE FUNCTION sync.feed_rows(table_id integer, keys text[]) RETURNS json
 COMMENT ON FUNCTION sync.feed_rows(integer, text[]) IS
 'Rows as they are now, for changes that the decoder cannot show whole: [{"entity_id", "xid", "change"}]. Reads every row: never grant it to an application.';
 
+CREATE FUNCTION sync.feed_changes(from_snapshot text, most integer DEFAULT 10000, most_bytes integer DEFAULT 16777216) RETURNS json
+    LANGUAGE c STABLE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_feed_changes';
+COMMENT ON FUNCTION sync.feed_changes(text, integer, integer) IS
+'What a gap in the stream hid: rows and tombstones of all synced tables that from_snapshot (xmin:xmax:xip) does not see and the current one does, at most so many and so many bytes.
+Answer: {"snapshot", "committed": [of the transactions that ran in from_snapshot, those that have committed], "changes": [{"table", "xid", "old_values"? (tombstones), "change"}], tombstones first},
+or "obstacle": why, in place of "changes", where rows cannot tell: a table started anew (TRUNCATE, DDL, enable), tombstones were purged, too much. Flushes WAL. SY400 for a malformed snapshot. Reads every row: for the streamer''s role sync_upkeep.';
+
 CREATE FUNCTION sync.visible_keys(request jsonb) RETURNS json
     LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'sync_visible_keys';
 COMMENT ON FUNCTION sync.visible_keys(jsonb) IS

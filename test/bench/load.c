@@ -311,7 +311,7 @@ walk(struct client *c, const unsigned char *data, size_t len)
 		c->head_len = 0;
 		seen.frames++;
 		if ((c->head[0] & 0x0f) == 9)
-			send_frame(c, 10, "", 0);
+			send_frame(c, 10, ".", 1);
 	}
 }
 

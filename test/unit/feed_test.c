@@ -102,10 +102,10 @@ start(struct world *w)
 {
 	static const struct feed_calls calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = nothing, .pause = hold, .restart = reason_given,
-		.wake = wake, .released = released, .ready = ready, .down = reason_given, .resync = reason_given,
+		.wake = wake, .released = released, .ready = ready, .down = reason_given, .hold = nothing,
 	};
 	static const char tables[] = "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"1\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
-		"\"registry\":[],\"watch\":[],\"tables\":[]}";
+		"\"registry\":[],\"tables\":[]}";
 
 	w->feed = feed_new(1 << 20, PLUGIN_WAL2JSON, &calls, w);
 	feed_begin(w->feed, "7", 1, 0);

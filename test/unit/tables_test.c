@@ -7,7 +7,7 @@
 #include "tables.h"
 
 #define HEAD "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"3\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"}," \
-	"\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"]],\"watch\":[[\"public\",\"member\"],[\"public\",\"note\"]],\"tables\":["
+	"\"registry\":[[\"sync\",\"synced_table\"],[\"sync\",\"scope\"]],\"tables\":["
 #define NOTE "{\"id\":9,\"schema\":\"public\",\"table\":\"note\",\"entity_type\":\"note\",\"scope\":\"team\",\"scope_column\":\"team_id\",\"deleted_at\":\"gone\"," \
 	"\"priority\":2,\"key\":[\"id\"],\"partitions\":[],\"columns\":[{\"name\":\"id\",\"kind\":\"n\"},{\"name\":\"team_id\",\"kind\":\"s\"},{\"name\":\"gone\",\"kind\":\"z\"}]}"
 #define PARTED "{\"id\":5,\"schema\":\"public\",\"table\":\"log\",\"entity_type\":\"log\",\"scope\":\"team\",\"scope_column\":\"sync_scope\",\"deleted_at\":null," \
@@ -26,13 +26,12 @@ tables_are_found(void)
 		return;
 	CHECK(t->count == 2 && t->timeline == 1 && t->tables[0].id == 7);
 	CHECK_TEXT(t->system_id, "7");
-	CHECK(tables_find(t, "public", "note", &found) == TABLE_SYNCED_WATCH && found->id == 9);
+	CHECK(tables_find(t, "public", "note", &found) == TABLE_SYNCED && found->id == 9);
 	CHECK(found->scope_index == 1 && found->deleted_at_index == 2 && found->columns[0].is_key && !found->columns[1].is_key);
 	CHECK(tables_find(t, "a", "pair", &found) == TABLE_SYNCED && found->key_count == 2 && found->key[0] == 1 && found->key[1] == 0);
 	CHECK(found->scope == NULL && found->scope_index == -1 && found->deleted_at_index == -1);
 	CHECK(tables_find(t, "sync", "tombstone", &found) == TABLE_TOMBSTONE && found == NULL);
 	CHECK(tables_find(t, "sync", "scope", NULL) == TABLE_REGISTRY);
-	CHECK(tables_find(t, "public", "member", NULL) == TABLE_WATCH);
 	CHECK(tables_find(t, "public", "pair", &found) == TABLE_OTHER && found == NULL);
 	CHECK(tables_find(t, "", "", NULL) == TABLE_OTHER);
 	CHECK(tables_by_id(t, 9) != NULL && tables_by_id(t, 9)->priority == 2 && tables_by_id(t, 8) == NULL);
@@ -69,7 +68,7 @@ malformed_is_refused(void)
 		{"\"key\":[\"id\"]", "\"key\":[]"}, {"\"key\":[\"id\"]", "\"key\":[\"no\"]"}, {"\"key\":[\"id\"]", "\"key\":[\"id\",\"id\"]"},
 		{"\"key\":[\"id\"]", "\"key\":\"id\""}, {"\"scope\":\"team\"", "\"scope\":null"}, {"\"name\":\"gone\"", "\"name\":\"id\""},
 		{"\"timeline\":1", "\"timeline\":-1"}, {"[\"sync\",\"scope\"]", "[\"sync\"]"}, {"[\"sync\",\"scope\"]", "[\"sync\",\"tombstone\"]"},
-		{"\"schema\":\"public\"", "\"schema\":1"}, {"\"system_id\":\"7\"", "\"system_id\":7"}, {"\"watch\":", "\"watched\":"},
+		{"\"schema\":\"public\"", "\"schema\":1"}, {"\"system_id\":\"7\"", "\"system_id\":7"}, {"\"registry\":", "\"registered\":"},
 		{"\"table\":\"note\"", "\"table\":\"pair\",\"schema\":\"a\""},
 	};
 	static const char text[] = HEAD NOTE "," PAIR "]}";

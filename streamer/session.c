@@ -71,8 +71,11 @@ arrive(struct session *s, enum session_state state)
 static void
 leave(struct session *s, enum session_state state)
 {
-	if (state == SESSION_LIVE)
-		s->calls.discard(s->calls.hub, s);
+	if (state != SESSION_LIVE)
+		return;
+	if (s->kind == SESSION_REALTIME)
+		s->resume = s->calls.given(s->calls.hub, s);
+	s->calls.discard(s->calls.hub, s);
 }
 
 void
@@ -136,7 +139,8 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 {
 	s->now_ms = now_ms;
 	memcpy(s->topic, m->topic, sizeof(s->topic));
-	memcpy(s->join_ref, m->join_ref, sizeof(s->join_ref));
+	memcpy(s->ref, m->ref, sizeof(s->ref));
+	memcpy(s->join_ref, m->join_ref[0] != '\0' ? m->join_ref : m->ref, sizeof(s->join_ref));
 	s->identity = *identity;
 	*identity = (struct token){0};
 	session_enter(s, SESSION_AUTHENTICATED);
@@ -229,7 +233,7 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 
 	metric_add_for(is_ok ? METRIC_JOINS : METRIC_JOINS_REFUSED, s->kind == SESSION_SYNC ? "sync" : "realtime", 1);
 	buffer_init(&text);
-	message_put_reply(&text, s->format, s->join_ref, s->join_ref, s->topic, is_ok, response->data, response->len);
+	message_put_reply(&text, s->format, s->join_ref, s->ref, s->topic, is_ok, response->data, response->len);
 	put_text(s, &text, NULL);
 	buffer_free(&text);
 }

@@ -292,8 +292,6 @@ released(void *owner, struct transaction *t)
 
 	cut_revoked(s, t);
 	hub_released(s->hub, t, loop_now_ms());
-	if (t->barrier == BARRIER_WATCH)
-		rooms_recheck(s->rooms, NULL, loop_now_ms());
 }
 
 static void

@@ -63,6 +63,7 @@ struct transaction
 	struct transaction *next;	/* the feed's: first in its queue of arrivals, then in its ring */
 	size_t	refs;
 	uint64_t xid;
+	uint64_t serial;			/* the hub's: ascending in the order of release; 0: never released, see feed_calls.hold */
 	enum barrier barrier;
 	bool	needs_reload;		/* the list of tables must be read again before this is released */
 	size_t	bytes;				/* of memory, about */

@@ -12,6 +12,7 @@ export async function realtime(world, sub, { key = 'anon-key-of-no-meaning', tok
     reconnectAfterMs: () => 50,
     ...options,
   });
+  world.clients.push(client);
   if (token !== null) await client.setAuth(token ?? world.streamer.token(sub, claims));
   return client;
 }

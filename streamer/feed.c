@@ -98,7 +98,7 @@ wake(void *owner, int64_t delay_ms)
 static void
 set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
 {
-	struct position p = {.timeline = f->timeline, .lsn = lsn, .snapshot = *s};
+	struct position p = {.timeline = f->timeline, .lsn = lsn - 1, .snapshot = *s};
 	struct buffer text;
 
 	buffer_init(&text);

@@ -76,7 +76,7 @@ export const MUTATIONS = [
   { row: 'S1', what: 'what the kernel did not take is forgotten', file: 'streamer/writer.c', find: 'if (o->is_full && !write_by_library(w, o, &out, sent))', replace: 'if (o->is_full && sent > 0 && false)', test: 'e2e slow_consumer' },
   { row: 'S8', what: 'pings are empty', file: 'streamer/frame.c', find: "{0x89, 1, '.'}", replace: '{0x89, 0}', test: 'e2e silent_client' },
   { row: 'S9', what: 'each line of the WAL is a turn of its own', file: 'streamer/wal.c', find: 'lines >= LINES_PER_TURN', replace: 'lines >= 1', test: 'e2e coalescing' },
-  { row: 'S10', what: 'what waits for a client has no limit', file: 'streamer/connection.c', find: 'if (!entry.is_live || c->outbox.bytes + entry.frame->len <= c->all->options->max_queue)', replace: 'if (true)', test: 'e2e slow_consumer' },
+  { row: 'S10', what: 'half a gigabyte may wait for a client', file: 'streamer/options.c', find: '{"max-queue", SIZE, AT(max_queue), "1M"', replace: '{"max-queue", SIZE, AT(max_queue), "512M"', test: 'e2e slow_consumer' },
   { row: 'S3', what: 'a cursor claims what is still judged', file: 'streamer/session.c', find: 'struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);', replace: 'struct cursor *newest = feed_cursor(s->feed);', test: 'e2e judged_cursor' },
   { row: 'S3', what: 'policies are not asked on the stream', file: 'streamer/routes.c', find: '.is_judged = !is_full && (', replace: '.is_judged = false && (', test: 'e2e leaks' },
   { row: 'S3', what: 'what is hidden is sent', file: 'streamer/hub.c', find: '\tif (verdict != VERDICT_SEEN)\n', replace: '\tif (verdict == VERDICT_OPEN)\n', test: 'e2e policies' },

@@ -71,8 +71,11 @@ arrive(struct session *s, enum session_state state)
 static void
 leave(struct session *s, enum session_state state)
 {
-	if (state == SESSION_LIVE)
-		s->calls.discard(s->calls.hub, s);
+	if (state != SESSION_LIVE)
+		return;
+	if (s->kind == SESSION_REALTIME)
+		s->resume = s->calls.given(s->calls.hub, s);
+	s->calls.discard(s->calls.hub, s);
 }
 
 void

@@ -169,6 +169,7 @@ put_table(StringInfo out, const SyncTable *table)
 		appendStringInfoString(out, i ? ",{" : "{");
 		put_string(out, "name", column->name);
 		put_string(out, "type", type_name(column->type));
+		put_string(out, "base", get_typtype(column->base) == TYPTYPE_ENUM ? "enum" : type_name(column->base));
 		appendStringInfo(out, "\"kind\":\"%c\",\"hash\":%u,\"follows\":%s}", column->kind, column->name_hash,
 						 column->is_generated || i == table->updated_at ? "true" : "false");
 	}

@@ -307,6 +307,7 @@ typedef struct SyncToken
 	char		part_phase;
 	char	   *part_key;		/* JSON array text of the last row's place, "" at a part's start */
 } SyncToken;
+extern bool sync_token_is_streamed(const SyncToken *token);	/* its position was made by the streamer */
 extern uint64 sync_token_place(const SyncSnapshot *cursor);
 extern bool sync_held_has(const SyncHeldScope *held, uint64 hash);	/* held NULL: no */
 extern char *sync_token_write(const SyncToken *token);

@@ -111,6 +111,13 @@ sync_token_place(const SyncSnapshot *cursor)
 	return sync_hash(text, strlen(text), 0);
 }
 
+/* Records stand at multiples of eight; the streamer makes its positions one less. */
+bool
+sync_token_is_streamed(const SyncToken *token)
+{
+	return token->lsn % MAXIMUM_ALIGNOF != 0;
+}
+
 static void
 write_session(StringInfo out, const SyncToken *token)
 {

@@ -80,13 +80,15 @@ digest_now(Pull *pull, const PullTable *p)
 }
 
 /*
- * Does the digest count all that the token's holder has? The stream moves the cursor without counting: rows that it may have sent since were
- * written, or deleted, since the digest was made.
+ * Does the digest count all that the token's holder has? The stream sends rows without counting; its positions have an LSN that no record has, see
+ * sync_token_is_streamed(). What it may have sent was written, or deleted, since the digest was made.
  */
 static bool
 is_counted(const Pull *pull, const PullTable *p, const SyncToken *valid)
 {
-	return valid->digest_place == sync_token_place(valid->lower) || !pull_has_changed(pull, p, valid->digest_xmin);
+	if (!sync_token_is_streamed(valid) && valid->digest_place == sync_token_place(valid->lower))
+		return true;
+	return !pull_has_changed(pull, p, valid->digest_xmin);
 }
 
 /*

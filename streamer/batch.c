@@ -16,6 +16,12 @@ struct built
 	const struct stream_change *changes[];
 };
 
+struct kept
+{
+	void   *value;
+	void	(*free_value)(void *value);
+};
+
 struct built_key
 {
 	const struct cursor *cursor;
@@ -28,6 +34,7 @@ void
 batches_init(struct batches *b)
 {
 	map_init(&b->built);
+	map_init(&b->kept);
 }
 
 void
@@ -36,12 +43,46 @@ batches_free(struct batches *b)
 	batches_clear(b);
 }
 
+static void
+clear_kept(struct batches *b)
+{
+	size_t	place = 0;
+	struct kept *k;
+
+	if (b->kept.count == 0)
+		return;
+	while ((k = map_next(&b->kept, &place)) != NULL)
+	{
+		k->free_value(k->value);
+		free(k);
+	}
+	map_free(&b->kept);
+}
+
+void   *
+batches_find(struct batches *b, const void *key, size_t len)
+{
+	struct kept *k = map_get(&b->kept, key, len);
+
+	return k != NULL ? k->value : NULL;
+}
+
+void
+batches_keep(struct batches *b, const void *key, size_t len, void *value, void (*free_value)(void *value))
+{
+	struct kept *k = memory_new(sizeof(*k));
+
+	*k = (struct kept) {value, free_value};
+	map_put(&b->kept, key, len, k);
+}
+
 void
 batches_clear(struct batches *b)
 {
 	size_t	place = 0;
 	struct built *built;
 
+	clear_kept(b);
 	if (b->built.count == 0)
 		return;
 	while ((built = map_next(&b->built, &place)) != NULL)

@@ -14,9 +14,14 @@
 
 struct batches
 {
+	struct map kept;		/* → struct kept */
 	struct map built;		/* format, topic, cursor and hash → struct built */
 	bool	is_replay;		/* what is built now is old: how long it took means nothing */
 };
+
+/* Whatever else is made once for a turn. Found by its key, freed with the rest. */
+void   *batches_find(struct batches *b, const void *key, size_t len);		/* NULL: not there */
+void	batches_keep(struct batches *b, const void *key, size_t len, void *value, void (*free_value)(void *value));		/* nothing is there yet */
 
 void	batches_init(struct batches *b);
 void	batches_free(struct batches *b);

@@ -302,7 +302,7 @@ change_from_row(struct change *c, const struct record *r, const struct sync_tabl
 	struct buffer scratch;
 	bool	ok;
 
-	*c = (struct change) {.table = t};
+	*c = (struct change) {.table = t, .is_new = r->action == RECORD_INSERT};
 	buffer_init(&scratch);
 	sort_fields(&row, t, r->columns, r->column_count);
 	if (r->identity_count > 0)

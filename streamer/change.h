@@ -26,6 +26,7 @@ struct change
 	bool	needs_reread;		/* json is NULL: fetch it by sync.feed_rows */
 	char   *old_values;			/* owned; JSON object that a tombstone keeps for judging policies; else NULL */
 	bool	is_handover;		/* a tombstone of a row that lives on under its key and scope value, for those who may not see it any more */
+	bool	is_new;				/* an insert; of several writes in one transaction that of the first */
 	uint8_t *changed;			/* owned; which columns the write changed (column_set_has of clock.h); NULL: all, or it is not known */
 	char   *old;				/* owned; JSON object of the row before the write, only with REPLICA IDENTITY FULL; else NULL */
 	char   *json;				/* owned; the change object; NULL if CHANGE_MARKED */

@@ -111,7 +111,7 @@ static struct session *
 add_session(struct connection *c)
 {
 	static const struct session_calls template = {
-		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .discard = hub_discard, .is_blocked = connection_is_blocked, .settle = hub_flush, .replay = hub_replay, .put = connection_put_for_session, .want_pull = asking_want_pull,
+		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .discard = hub_discard, .is_blocked = connection_is_blocked, .settle = hub_flush, .replay = hub_replay, .given = hub_given, .put = connection_put_for_session, .want_pull = asking_want_pull,
 		.closed = session_closed};
 	struct session_calls calls = template;
 	struct session *s;

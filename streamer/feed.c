@@ -6,80 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arrivals.h"
-#include "checkpoints.h"
 #include "concern.h"
-#include "decoder.h"
-#include "gap.h"
+#include "feed_parts.h"
 #include "log.h"
 #include "memory.h"
 #include "metrics.h"
-#include "ring.h"
 
 #define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
-#define RETRY_MS 200
 #define MESSAGE_VALUES_MAX 100000
-#define BRIDGE_LIMIT_MS 3000		/* a gap that is not closed by then: sessions are told, and pull */
 
-enum feed_state
-{
-	FEED_DOWN,				/* no slot */
-	FEED_ASKING_TABLES,
-	FEED_ASKING_CHECKPOINT,	/* the one that suspects come from */
-	FEED_FILLING,			/* decoding; that checkpoint has not come back yet */
-	FEED_BRIDGING,			/* it has; what the gap hid is asked for, or waits for a checkpoint that covers it */
-	FEED_READY,
-};
-
-struct feed
-{
-	struct feed_calls calls;
-	void   *owner;
-	enum feed_state state;
-	bool	is_stalled;
-	char   *system_id;			/* owned; of the server that the slot is on */
-	uint32_t timeline;
-	struct sync_tables *tables;
-	char   *tables_text;		/* owned: the answer they were read from */
-	int		tables_asked;		/* answers to come */
-	int		tables_stale;		/* of these, answers to an earlier slot's questions */
-	int64_t now_ms;
-
-	struct checkpoints checkpoints;
-	uint64_t *suspects;			/* ids that may commit without ever being decoded */
-	size_t	suspect_count;
-
-	bool	is_bridging;		/* sessions are on hold for a gap to be closed; until then nothing is released */
-	int64_t bridge_until_ms;
-	int		changes_asked;		/* answers to come */
-	int		changes_stale;		/* of these, answers to questions that were given up */
-	struct gap gap;				/* answered; waits for a checkpoint that covers it */
-	struct snapshot escaped;	/* the newest returned checkpoint that does not count, because what it shows may be missing; the cursor waits before it */
-
-	struct snapshot newest;		/* for widening ids: the newest snapshot answered */
-	enum plugin plugin;
-	bool	is_unpublished;		/* the decoder would not show all tables: no slot goes into use until that is cured */
-	struct reader *reader;
-	struct decoder decoder;
-	struct arrivals *arrivals;
-	struct ring ring;
-	struct cursor *cursor;
-	uint64_t cursor_xmax;
-	uint64_t commit_lsn;		/* end of the last commit decoded */
-	int64_t sent_us;			/* when the server sent the message being read, see feed_sent */
-};
-
-static void
-set_state(struct feed *f, enum feed_state state)
+void
+feed_set_state(struct feed *f, enum feed_state state)
 {
 	f->state = state;
 	f->is_stalled = false;
 }
 
-static void
-ask_checkpoint(struct feed *f)
+void
+feed_ask_checkpoint(struct feed *f)
 {
 	f->calls.ask_checkpoint(f->owner, checkpoints_ask(&f->checkpoints, f->now_ms));
+}
+
+void
+feed_become_ready(struct feed *f)
+{
+	feed_set_state(f, FEED_READY);
+	f->calls.ready(f->owner);
 }
 
 static void
@@ -142,42 +95,10 @@ wake(void *owner, int64_t delay_ms)
 	f->calls.wake(f->owner, delay_ms);
 }
 
-/* A suspect that became visible without having been decoded: it may have changed rows that nobody was told of. */
-static bool
-has_escaped(const struct feed *f, const struct snapshot *s)
-{
-	for (size_t i = 0; i < f->suspect_count; i++)
-		if (snapshot_sees(s, f->suspects[i]))
-			return true;
-	return false;
-}
-
-static void
-forget_suspects_seen(struct feed *f, const struct snapshot *s)
-{
-	size_t	kept = 0;
-
-	for (size_t i = 0; i < f->suspect_count; i++)
-		if (!snapshot_sees(s, f->suspects[i]))
-			f->suspects[kept++] = f->suspects[i];
-	f->suspect_count = kept;
-}
-
-static void
-forget_suspect(struct feed *f, uint64_t xid)
-{
-	for (size_t i = 0; i < f->suspect_count; i++)
-		if (f->suspects[i] == xid)
-		{
-			f->suspects[i] = f->suspects[--f->suspect_count];
-			return;
-		}
-}
-
 static void
 set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
 {
-	struct position p = {.timeline = f->timeline, .lsn = lsn, .snapshot = *s};
+	struct position p = {.timeline = f->timeline, .lsn = lsn - 1, .snapshot = *s};
 	struct buffer text;
 
 	buffer_init(&text);
@@ -189,143 +110,16 @@ set_cursor(struct feed *f, const struct snapshot *s, uint64_t lsn)
 	buffer_free(&text);
 }
 
-static void
-replace_snapshot(struct snapshot *place, const struct snapshot *s)
-{
-	struct snapshot copy;
-
-	if (!snapshot_copy(&copy, s))
-		memory_require(NULL);
-	snapshot_free(place);
-	*place = copy;
-}
-
-/* From the newest place up to which nothing is missing. */
-static void
-ask_changes(struct feed *f)
-{
-	struct buffer from;
-
-	buffer_init(&from);
-	snapshot_put(&from, &f->ring.checkpoint);
-	memory_require(from.failed ? NULL : from.data);
-	f->changes_asked++;
-	f->calls.ask_changes(f->owner, from.data);
-	buffer_free(&from);
-}
-
-static bool
-is_asking_changes(const struct feed *f)
-{
-	return f->changes_asked > f->changes_stale;
-}
-
-static void
-start_bridging(struct feed *f)
-{
-	f->is_bridging = true;
-	f->bridge_until_ms = f->now_ms + BRIDGE_LIMIT_MS;
-	f->calls.hold(f->owner);
-}
-
-static void
-clear_gap(struct feed *f)
-{
-	gap_free(&f->gap);
-	snapshot_free(&f->escaped);
-	f->changes_stale = f->changes_asked;
-}
-
-static void
-become_ready(struct feed *f)
-{
-	set_state(f, FEED_READY);
-	f->calls.ready(f->owner);
-}
-
-/* The gap stays: everybody has to pull, in a snapshot that sees all that may be missing here. */
-static void
-give_up(struct feed *f, const char *reason)
-{
-	if (!f->is_bridging)
-		return;
-	log_event(LOG_LEVEL_WARNING, "gap_open", "reason=\"%s\"", reason);
-	metric_add_for(METRIC_GAPS, "resync", 1);
-	f->is_bridging = false;
-	f->calls.down(f->owner, reason);
-	if (f->escaped.xmax != 0)
-	{
-		forget_suspects_seen(f, &f->escaped);
-		ring_checkpoint(&f->ring, &f->escaped);
-	}
-	clear_gap(f);
-	if (f->state != FEED_BRIDGING)
-		return;
-	ring_forget(&f->ring);
-	become_ready(f);
-}
-
-/* All that the gap's snapshot sees has been decoded, or is in the unit. */
-static void
-close_gap(struct feed *f, const struct snapshot *s)
-{
-	struct snapshot from;
-
-	if (!snapshot_copy(&from, &f->ring.checkpoint))
-		memory_require(NULL);
-	ring_checkpoint(&f->ring, s);
-	ring_bridge(&f->ring, f->gap.unit, &from);
-	snapshot_free(&from);
-	forget_suspects_seen(f, &f->gap.now);
-	log_event(LOG_LEVEL_INFO, "gap_closed", "changes=%zu", f->gap.unit->count);
-	metric_add_for(METRIC_GAPS, "bridged", 1);
-	f->is_bridging = false;
-	clear_gap(f);
-}
-
-/* While a gap is open. true: it is closed, and the checkpoint counts. */
-static bool
-bridge_on(struct feed *f, const struct snapshot *s)
-{
-	replace_snapshot(&f->escaped, s);
-	if (f->state == FEED_FILLING)
-	{
-		set_state(f, FEED_BRIDGING);
-		ask_changes(f);
-		return false;
-	}
-	if (f->gap.unit == NULL || !snapshot_covers(s, &f->gap.now))
-		return false;
-	for (size_t i = 0; i < f->suspect_count; i++)
-		if (snapshot_sees(s, f->suspects[i]) && !snapshot_sees(&f->gap.now, f->suspects[i]))
-		{
-			gap_free(&f->gap);		/* once more, up to a snapshot that shows it */
-			ask_changes(f);
-			return false;
-		}
-	close_gap(f, s);
-	return true;
-}
-
-/* The stream goes on, but the cursor does not: it would claim what those who are live now never got. */
-static void
-note_escape(struct feed *f, const struct snapshot *s)
-{
-	replace_snapshot(&f->escaped, s);
-	if (!is_asking_changes(f))
-		ask_changes(f);
-}
-
 /* Everything its snapshot sees has been decoded and released. The position's LSN is the message's: all ids the snapshot counts as finished
  * were finished before it was written, which a smaller LSN would not say after a failover. */
 static void
 take_checkpoint(struct feed *f, const struct snapshot *s, uint64_t lsn)
 {
-	if (f->is_bridging && !bridge_on(f, s))
+	if (f->is_bridging && !bridging_go_on(f, s))
 		return;
-	if (f->state == FEED_READY && has_escaped(f, s))
+	if (f->state == FEED_READY && bridging_has_escaped(f, s))
 	{
-		note_escape(f, s);
+		bridging_note_escape(f, s);
 		return;
 	}
 	ring_checkpoint(&f->ring, s);
@@ -333,7 +127,7 @@ take_checkpoint(struct feed *f, const struct snapshot *s, uint64_t lsn)
 	if (f->state == FEED_FILLING)
 		ring_forget(&f->ring);
 	if (f->state != FEED_READY || (f->is_stalled && !checkpoints_are_late(&f->checkpoints, f->now_ms, STALLED_MS / 2)))
-		become_ready(f);
+		feed_become_ready(f);
 }
 
 static void
@@ -374,7 +168,7 @@ clear_slot(struct feed *f)
 	free(f->suspects);
 	f->suspects = NULL;
 	f->suspect_count = 0;
-	clear_gap(f);
+	bridging_clear(f);
 	reader_reset(f->reader);
 	decoder_clear(&f->decoder);
 	arrivals_clear(f->arrivals);
@@ -412,13 +206,13 @@ feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now
 	f->now_ms = now_ms;
 	feed_end(f);
 	if (f->is_bridging && (strcmp(f->system_id, system_id) != 0 || f->timeline != timeline))
-		give_up(f, "the stream goes on from another server or timeline");
+		bridging_give_up(f, "the stream goes on from another server or timeline");
 	if (!f->is_bridging)
 		clear(f);
 	free(f->system_id);
 	f->system_id = memory_string(system_id);
 	f->timeline = timeline;
-	set_state(f, FEED_ASKING_TABLES);
+	feed_set_state(f, FEED_ASKING_TABLES);
 	f->tables_stale = f->tables_asked;
 	ask_tables(f);
 }
@@ -429,10 +223,10 @@ feed_end(struct feed *f)
 {
 	bool	was_ready = f->state == FEED_READY && !f->is_stalled;
 
-	set_state(f, FEED_DOWN);
+	feed_set_state(f, FEED_DOWN);
 	clear_slot(f);
 	if (was_ready && !f->is_bridging)
-		start_bridging(f);
+		bridging_start(f);
 	if (!f->is_bridging)
 		clear(f);
 }
@@ -480,12 +274,12 @@ accept_tables(struct feed *f, struct sync_tables *t, const char *text, const str
 	{
 		if (f->is_bridging && strcmp(text, f->tables_text) != 0)
 		{
-			give_up(f, "the tables have changed");
+			bridging_give_up(f, "the tables have changed");
 			clear(f);
 		}
 		use_tables(f, t, text);
-		set_state(f, FEED_ASKING_CHECKPOINT);
-		ask_checkpoint(f);
+		feed_set_state(f, FEED_ASKING_CHECKPOINT);
+		feed_ask_checkpoint(f);
 		return;
 	}
 	if (is_new)
@@ -493,7 +287,7 @@ accept_tables(struct feed *f, struct sync_tables *t, const char *text, const str
 	else
 		tables_free(t);
 	if (f->state == FEED_ASKING_TABLES)
-		f->calls.wake(f->owner, RETRY_MS);
+		f->calls.wake(f->owner, FEED_RETRY_MS);
 	else
 		arrivals_reloaded(f->arrivals, is_new);
 }
@@ -531,7 +325,7 @@ first_checkpoint(struct feed *f, const struct snapshot *s)
 	if (s->xip_count > 0)
 		memcpy(f->suspects, s->xip, s->xip_count * sizeof(*s->xip));
 	f->suspect_count = s->xip_count;
-	set_state(f, FEED_FILLING);
+	feed_set_state(f, FEED_FILLING);
 	f->calls.start(f->owner);
 }
 
@@ -558,79 +352,6 @@ feed_rows_answer(struct feed *f, const char *json, const char *snapshot)
 	arrivals_rows_answer(f->arrivals, json, snapshot);
 }
 
-/* A transaction that ran when the slot was made has ended, and was not decoded: only if it had committed something may be missing. */
-static void
-take_escape(struct feed *f, struct gap *g)
-{
-	bool	is_missing = false;
-
-	for (size_t i = 0; i < f->suspect_count; i++)
-		if (snapshot_sees(&f->escaped, f->suspects[i]))
-			is_missing = is_missing || f->suspects[i] >= f->ring.checkpoint.xmax || gap_has_committed(g, f->suspects[i]);
-	if (!is_missing)
-	{
-		forget_suspects_seen(f, &f->escaped);
-		snapshot_free(&f->escaped);
-		f->checkpoints.is_dirty = true;
-		return;
-	}
-	start_bridging(f);
-	f->state = FEED_BRIDGING;
-}
-
-/* The unit counts once a checkpoint that covers it has come back: then all that it shows has been decoded, too. */
-static void
-take_gap(struct feed *f, struct gap *g)
-{
-	if (!f->is_bridging)
-		take_escape(f, g);
-	if (!f->is_bridging)
-		return;
-	if (g->obstacle != NULL)
-	{
-		give_up(f, g->obstacle);
-		return;
-	}
-	f->gap = *g;
-	*g = (struct gap){0};
-	if (f->checkpoints.count < CHECKPOINTS_MAX)
-		ask_checkpoint(f);
-	else
-		f->checkpoints.is_dirty = true;
-}
-
-void
-feed_changes_answer(struct feed *f, const char *json)
-{
-	struct gap g;
-
-	f->changes_asked--;
-	if (f->changes_stale > 0)
-	{
-		f->changes_stale--;
-		return;
-	}
-	if (json == NULL)
-		f->calls.wake(f->owner, RETRY_MS);
-	else if (!gap_read(&g, json, f->tables))
-	{
-		log_event(LOG_LEVEL_ERROR, "feed_changes_unreadable", "bytes=%zu", strlen(json));
-		f->calls.restart(f->owner, "an answer could not be read");
-	}
-	else
-	{
-		take_gap(f, &g);
-		gap_free(&g);
-	}
-}
-
-/* A question that failed is asked again. */
-static bool
-wants_changes(const struct feed *f)
-{
-	return !is_asking_changes(f) && ((f->state == FEED_BRIDGING && f->gap.unit == NULL) || (f->state == FEED_READY && f->escaped.xmax != 0));
-}
-
 static void
 commit(struct feed *f, const struct record *r, struct transaction *t)
 {
@@ -639,7 +360,7 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 	t->committed_us = r->committed_us != 0 ? r->committed_us : f->sent_us;
 	f->commit_lsn = r->end_lsn;
 	f->checkpoints.is_dirty = true;
-	forget_suspect(f, t->xid);
+	bridging_forget_suspect(f, t->xid);
 	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0 && t->message_count == 0)
 		transaction_release(t);
 	else
@@ -715,8 +436,8 @@ feed_wake(struct feed *f)
 	}
 	else
 		arrivals_go_on(f->arrivals);
-	if (wants_changes(f))
-		ask_changes(f);
+	if (bridging_wants_changes(f))
+		bridging_ask(f);
 }
 
 /* Late once a checkpoint that was asked for is overdue: the server is stuck, or its commits wait, or we are behind. */
@@ -736,9 +457,9 @@ feed_tick(struct feed *f, int64_t now_ms)
 	f->now_ms = now_ms;
 	note_stall(f);
 	if (f->is_bridging && now_ms >= f->bridge_until_ms)
-		give_up(f, "the stream was interrupted");
+		bridging_give_up(f, "the stream was interrupted");
 	if (f->state >= FEED_ASKING_CHECKPOINT && checkpoints_are_due(&f->checkpoints, now_ms))
-		ask_checkpoint(f);
+		feed_ask_checkpoint(f);
 }
 
 bool

@@ -48,6 +48,8 @@ struct hub
 	const struct stream_change **outgoing;		/* scratch: of one batch */
 	size_t	outgoing_room;
 	struct batches batches;
+	uint64_t last_serial;
+	uint64_t routed;					/* serial of the last transaction that went to the live sessions */
 	int64_t now_ms;
 };
 
@@ -57,6 +59,7 @@ hub_new(const struct feed *feed, const struct options *o, const struct judge_cal
 	struct hub *h = memory_new(sizeof(*h));
 
 	h->feed = feed;
+	h->last_serial = 1;
 	h->max_queue = o->max_queue;
 	h->verify_ms = o->verify_interval_s * 1000;
 	h->judge = judge_new(o->query_connections, calls, owner);
@@ -502,7 +505,10 @@ hub_flush(void *hub)
 	if (h->pending_count == 0)
 		return;
 	for (size_t i = 0; i < h->pending_count; i++)
+	{
 		route_transaction(h, h->pending[i]);
+		h->routed = h->pending[i]->transaction->serial;
+	}
 	judge_go_on(h->judge, h->now_ms);
 	deliver_touched(h);
 	for (size_t i = 0; i < h->pending_count; i++)
@@ -539,6 +545,17 @@ hub_drained(struct hub *h, struct session *s)
 	forget_delivered(h);
 }
 
+uint64_t
+hub_given(void *hub, const struct session *s)
+{
+	const struct hub *h = hub;
+	const struct release *first = queue_first(&s->subscription);
+
+	if (first != NULL)
+		return first->transaction->serial - 1;
+	return s->resume > h->routed ? s->resume : h->routed;
+}
+
 struct replay
 {
 	struct hub *hub;
@@ -549,7 +566,11 @@ static void
 replay_transaction(void *owner, struct transaction *t)
 {
 	struct replay *r = owner;
-	struct release *release = release_new(t, NULL, 0);
+	struct release *release;
+
+	if (t->serial <= r->session->resume)
+		return;
+	release = release_new(t, NULL, 0);
 
 	for (size_t i = 0; i < t->count; i++)
 	{
@@ -569,6 +590,8 @@ hub_replay(void *hub, struct session *s)
 
 	feed_replay(r.hub->feed, &s->snapshot, replay_transaction, &r);
 	judge_go_on(r.hub->judge, r.hub->now_ms);
+	if (s->kind == SESSION_REALTIME)
+		s->resume = r.hub->last_serial;
 	r.hub->batches.is_replay = true;
 	deliver_touched(r.hub);
 	r.hub->batches.is_replay = false;
@@ -599,7 +622,7 @@ stop_at(struct hub *h, const struct transaction *t)
 	for (struct session *s = h->sessions; s != NULL; s = next)
 	{
 		next = s->subscription.next;
-		if (t->barrier == BARRIER_RELOAD)
+		if (t->barrier == BARRIER_RELOAD && s->kind == SESSION_SYNC)
 			session_resync(s, "the tables have changed", h->now_ms, spread(h, SPREAD_MS));
 		else if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
 			continue;
@@ -614,6 +637,7 @@ void
 hub_released(struct hub *h, struct transaction *t, int64_t now_ms)
 {
 	h->now_ms = now_ms;
+	t->serial = ++h->last_serial;
 	standings_drop(&h->standings, t);
 	if (t->barrier != BARRIER_NONE)
 		stop_at(h, t);

@@ -34,6 +34,7 @@ void	hub_unsubscribe(void *hub, struct session *s);
 void	hub_discard(void *hub, struct session *s);
 void	hub_flush(void *hub);			/* also at the end of each turn */
 void	hub_replay(void *hub, struct session *s);
+uint64_t hub_given(void *hub, const struct session *s);
 void	hub_drained(struct hub *h, struct session *s);		/* its client has taken all that was put */
 
 /* For the judge. */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "batch.h"
+#include "bindings.h"
 #include "presence.h"
 #include "rights.h"
 #include "session.h"
@@ -22,6 +23,8 @@ enum realtime_step
 	REALTIME_CHANGES,			/* what may it see: REQUEST_STATE, then the stream */
 	REALTIME_READY,
 };
+
+#define REALTIME_JOIN_MS 8000		/* the client gives up after 10 s */
 
 /* Hangs on a session of kind SESSION_REALTIME. */
 struct realtime
@@ -47,8 +50,11 @@ struct realtime
 	char	presence_ref[PRESENCE_REF_MAX + 1];		/* of its own presence; "": none */
 	int64_t presence_ms;			/* limit of presence calls: thousandths of calls used, as of then */
 	int64_t presence_calls;
-	char   *response;				/* owned: of the join's reply, JSON */
-	size_t	binding_count;			/* of postgres_changes */
+	char   *list;					/* owned: postgres_changes of the config, a JSON array; NULL: none */
+	int		binding_count;			/* in it */
+	struct bindings *bindings;		/* owned reference; NULL: none, or not live yet */
+	char   *state;					/* owned: the answer of sync.session_state that it lives by */
+	bool	is_state_due;			/* its next request asks for it */
 };
 
 /* Takes the identity over; the join is answered now or later. */

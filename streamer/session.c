@@ -24,6 +24,25 @@
 #define EXPIRY_GRACE_S 30
 #define STATE_VALUES_MAX 1000000
 
+/* From here on the stream sends what pull has not counted, and may say so with the cursor that came from pull. */
+static void
+mark_streamed(struct session *s)
+{
+	struct position p;
+	struct buffer text;
+
+	if (!s->subscription.has_verified || s->queued == NULL || !position_parse(&p, s->queued->text, strlen(s->queued->text)))
+		return;
+	p.lsn -= p.lsn % 8 == 0;
+	buffer_init(&text);
+	position_put(&text, &p);
+	memory_require(text.failed ? NULL : text.data);
+	cursor_release(s->queued);
+	s->queued = cursor_new(text.data, text.len);
+	buffer_free(&text);
+	position_free(&p);
+}
+
 static void
 arrive(struct session *s, enum session_state state)
 {
@@ -31,8 +50,11 @@ arrive(struct session *s, enum session_state state)
 	{
 		case SESSION_NEW:
 		case SESSION_AUTHENTICATED:
+			s->pull_at_ms = 0;
+			break;
 		case SESSION_LIVE:
 			s->pull_at_ms = 0;
+			mark_streamed(s);
 			break;
 		case SESSION_CATCHING_UP:
 			break;
@@ -49,8 +71,11 @@ arrive(struct session *s, enum session_state state)
 static void
 leave(struct session *s, enum session_state state)
 {
-	if (state == SESSION_LIVE)
-		s->calls.discard(s->calls.hub, s);
+	if (state != SESSION_LIVE)
+		return;
+	if (s->kind == SESSION_REALTIME)
+		s->resume = s->calls.given(s->calls.hub, s);
+	s->calls.discard(s->calls.hub, s);
 }
 
 void

@@ -95,7 +95,8 @@ struct session_calls
 	void	(*discard)(void *hub, struct session *s);	/* what waits to be sent to it: it is not live any more */
 	bool	(*is_blocked)(void *connection);	/* its client has not taken what was put before this turn */
 	void	(*settle)(void *hub);			/* whatever was released has been handed to the live sessions */
-	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot */
+	void	(*replay)(void *hub, struct session *s);	/* gives s what the ring holds beyond its snapshot and its resume */
+	uint64_t (*given)(void *hub, const struct session *s);	/* serial of the last transaction that a live session got all of */
 	void	(*put)(void *connection, struct outbox_entry entry);	/* takes the references over */
 	void	(*want_pull)(void *connection, struct session *s);	/* its turn comes by session_pull_request; a live session only has something looked up */
 	void	(*closed)(void *connection, struct session *s);
@@ -123,6 +124,7 @@ struct session
 	struct cursor *position;	/* owned reference: of the last frame handed to the socket; NULL before */
 	struct cursor *queued;		/* likewise of the last frame queued */
 	uint64_t cursor_xmax;		/* of queued */
+	uint64_t resume;			/* of a realtime: topic that was live: serial of the last transaction it was given, so that none comes twice; 0: none */
 	bool	is_held;			/* changes wait for it: its cursor may be this one at most */
 	struct cursor *ceiling;		/* borrowed from the first of them; NULL: none */
 	uint64_t ceiling_xmax;

@@ -37,7 +37,8 @@ uint64_t snapshot_widen(const struct snapshot *s, uint32_t xid);			/* the 64-bit
 struct position
 {
 	uint32_t timeline;
-	uint64_t lsn;
+	uint64_t lsn;			/* in positions of the stream's own one less than a record's, so not a multiple of eight: pull then knows that rows
+							 * may have been sent that it did not count, see extension/verify.c */
 	struct snapshot snapshot;	/* owned */
 };
 

@@ -263,8 +263,6 @@ released(void *owner, struct transaction *t)
 	struct streamer *s = owner;
 
 	hub_released(s->hub, t, loop_now_ms());
-	if (t->barrier == BARRIER_WATCH)
-		rooms_recheck(s->rooms, NULL, loop_now_ms());
 }
 
 static void

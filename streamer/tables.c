@@ -138,7 +138,8 @@ read_type(struct sync_column *column, struct json_value v)
 	column->name_hash = (uint32_t) hash;
 	column->follows = json_bool(json_member(v, "follows"), false);
 	column->type = json_type(json_member(v, "type")) == JSON_ABSENT ? strdup("") : json_strdup(json_member(v, "type"));
-	return column->type != NULL;
+	column->base = json_type(json_member(v, "base")) == JSON_ABSENT ? strdup("") : json_strdup(json_member(v, "base"));
+	return column->type != NULL && column->base != NULL;
 }
 
 static bool
@@ -162,6 +163,7 @@ read_columns(struct sync_table *t, struct json_value list)
 		{
 			free(column->name);
 			free(column->type);
+			free(column->base);
 			return false;
 		}
 		column->kind = kind[0];
@@ -344,6 +346,7 @@ free_table(struct sync_table *t)
 	{
 		free(t->columns[i].name);
 		free(t->columns[i].type);
+		free(t->columns[i].base);
 	}
 	free(t->columns);
 	free(t->key);

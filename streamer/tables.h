@@ -14,6 +14,7 @@ struct sync_column
 	char   *name;
 	size_t	name_len;
 	char   *type;		/* pg_type.typname: int8, _text, ... */
+	char   *base;		/* likewise of what is below a domain; "enum" for enums */
 	uint32_t name_hash;	/* what sync_clock knows it by */
 	bool	follows;	/* generated, or set at each write: it may change with any other, and sync_clock does not say */
 	char	kind;		/* how its values become JSON: one letter of n f s d b j y t z x, listed in render.h */
@@ -57,8 +58,8 @@ struct sync_tables
 /* The answer of sync.feed_tables():
  * {"unpublished":text|null,"system_id","timeline","incarnation","message_key","tombstone":{"schema","table"},"registry":[["schema","table"],...],
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
- *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind","type","hash","follows"},...]},...]}
- * (The columns' type, hash and follows may be missing.) The WAL names the partition that a row is in: it is found as the table.
+ *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind","type","base","hash","follows"},...]},...]}
+ * (The columns' type, base, hash and follows may be missing.) The WAL names the partition that a row is in: it is found as the table.
  * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice, or no memory. */
 struct sync_tables *tables_parse(const char *json, size_t len) __attribute__((warn_unused_result));
 void	tables_free(struct sync_tables *t);		/* NULL is fine */

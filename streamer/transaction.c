@@ -193,6 +193,7 @@ join_history(struct change *later, struct change *earlier)
 {
 	if (earlier->kind == CHANGE_TOMBSTONE)
 		return;
+	later->is_new = earlier->is_new;
 	free(later->old);
 	later->old = earlier->old;
 	earlier->old = NULL;
@@ -353,6 +354,7 @@ seal_change(struct transaction *t, struct change *c)
 	c->entity_id = NULL;
 	s->old_values = c->old_values;
 	c->old_values = NULL;
+	s->is_new = c->is_new;
 	s->changed = c->changed;
 	c->changed = NULL;
 	s->old = c->old;

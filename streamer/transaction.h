@@ -27,6 +27,7 @@ struct stream_change
 	enum change_kind kind;	/* CHANGE_ROW or CHANGE_TOMBSTONE */
 	char   *entity_id;		/* owned */
 	char   *old_values;		/* owned; what a tombstone keeps for judging policies, JSON; else NULL */
+	bool	is_new;			/* a row that the transaction inserted */
 	uint8_t *changed;		/* owned; which of its table's columns the transaction changed (column_set_has of clock.h), as they stood in the list of
 							 * tables when it was decoded; NULL: all (it is new), or it is not known */
 	char   *old;			/* owned; JSON object of the row before the transaction, only with REPLICA IDENTITY FULL; else NULL */
@@ -63,6 +64,7 @@ struct transaction
 	struct transaction *next;	/* the feed's: first in its queue of arrivals, then in its ring */
 	size_t	refs;
 	uint64_t xid;
+	uint64_t serial;			/* the hub's: ascending in the order of release */
 	enum barrier barrier;
 	bool	needs_reload;		/* the list of tables must be read again before this is released */
 	size_t	bytes;				/* of memory, about */

@@ -16,7 +16,7 @@
 #include "pg.h"
 
 #define LINES_PER_TURN 2000			/* so that clients are served between them */
-#define BYTES_PER_TURN ((size_t) 1 << 20)
+#define BYTES_PER_TURN ((size_t) 1 << 18)	/* what comes of it must fit into the clients' queues */
 #define STATUS_MS 5000
 #define SLOT_WARNING_MS 2000
 #define SILENCE_LIMIT_MS 30000		/* nothing heard although asked to answer: the connection is dead */

@@ -6,6 +6,7 @@ GRANT app TO sync_query;
 CREATE TABLE member (
   user_id text NOT NULL,
   team_id int NOT NULL,
+  is_lead boolean NOT NULL DEFAULT false,
   PRIMARY KEY (user_id, team_id)
 );
 CREATE TABLE note (
@@ -16,17 +17,21 @@ CREATE TABLE note (
   done boolean NOT NULL DEFAULT false,
   created_at timestamptz NOT NULL DEFAULT now()
 );
-GRANT SELECT ON member TO app;
+GRANT SELECT, INSERT, DELETE ON member TO app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON note TO app;
 
+-- the owner's function looks past the policies of member, which would else ask themselves
+CREATE FUNCTION my_teams(as_lead boolean DEFAULT false) RETURNS SETOF int
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+  AS $$ SELECT m.team_id FROM member m WHERE m.user_id = sync.user_id() AND (m.is_lead OR NOT as_lead) $$;
 ALTER TABLE member ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own_memberships ON member FOR SELECT TO app USING (user_id = sync.user_id());
+CREATE POLICY members_of_my_teams ON member FOR SELECT TO app USING (team_id IN (SELECT my_teams()));
+CREATE POLICY leads_take_in ON member FOR INSERT TO app WITH CHECK (team_id IN (SELECT my_teams(as_lead => true)));
+CREATE POLICY leads_let_go ON member FOR DELETE TO app USING (team_id IN (SELECT my_teams(as_lead => true)));
 ALTER TABLE note ENABLE ROW LEVEL SECURITY;
-CREATE POLICY notes_of_my_teams ON note TO app
-  USING (team_id IN (SELECT m.team_id FROM member m WHERE m.user_id = sync.user_id()))
-  WITH CHECK (team_id IN (SELECT m.team_id FROM member m WHERE m.user_id = sync.user_id()));
+CREATE POLICY notes_of_my_teams ON note TO app USING (team_id IN (SELECT my_teams())) WITH CHECK (team_id IN (SELECT my_teams()));
 
-INSERT INTO member VALUES ('ada', 1), ('ben', 1), ('cleo', 2);
+INSERT INTO member VALUES ('ada', 1, true), ('ben', 1, false), ('cleo', 2, true);
 INSERT INTO note (team_id, title, body, done, created_at) VALUES
   (1, 'Book the boat', 'Saturday, six people', false, now() - interval '3 days'),
   (1, 'Ask about the weather', '', true, now() - interval '2 days'),
@@ -35,5 +40,8 @@ INSERT INTO note (team_id, title, body, done, created_at) VALUES
   (2, 'Sharpen the shears', '', false, now() - interval '1 day');
 
 -- from here on it syncs: who is in which team, and that this says all that the policy says
-SELECT sync.create_scope('team', 'SELECT m.team_id FROM public.member m WHERE m.user_id = sync.user_id()', watch => '{public.member.user_id}');
+SELECT sync.create_scope('team', 'SELECT public.my_teams()', watch => '{public.member.user_id}');
 SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', policy_is_scope => true);
+SELECT sync.enable('member', scope => 'team', scope_column => 'team_id', policy_is_scope => true);
+-- and who may meet in a team's topic: see who is there, and tell each other what is being typed
+SELECT sync.allow_topic('team:{team}', '{team}::int IN (SELECT public.my_teams())', '{join,broadcast,presence}');

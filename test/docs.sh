@@ -10,7 +10,7 @@ missing=0 seen=0
 
 # What owners and administrators call; what everybody or the streamer's upkeep role may call is found in the catalogue.
 owners=(
-  create_scope enable disable disable_all set_column_rule set_schema_version tables new_incarnation purge status check
+  allow_topic drop_topic topics broadcast create_scope enable disable disable_all set_column_rule set_schema_version tables new_incarnation purge status check
 )
 
 ask() { psql -X -At -v ON_ERROR_STOP=1 -d "$database" -c "$1"; }

@@ -1,5 +1,6 @@
 // pane.js - one person's pane: shows the client's rows, hands edits to it, and says in words what happened to them.
 // SPDX-License-Identifier: PostgreSQL
+import { Team } from './team.js';
 
 const LOG_LINES = 40;
 const STATE_TEXT = { live: 'live', connecting: 'connecting…', offline: 'offline' };
@@ -11,8 +12,10 @@ export class Pane {
   constructor(person, people, client) {
     this.person = person;
     this.names = new Map(people.map(({ sub, name }) => [sub, name]));
+    this.candidates = people.filter(({ team }) => team === person.team).map(({ sub }) => sub);
     this.client = client;
     this.shown = new Map(); // id → element
+    this.team = new Team({ client, person, onChange: () => this.#showSigns() });
     this.element = document.getElementById('pane').content.firstElementChild.cloneNode(true);
     this.#prepare();
   }
@@ -28,7 +31,7 @@ export class Pane {
     this.element.setAttribute('aria-label', `${name}, team ${team}`);
     this.#find('.avatar').textContent = name[0];
     this.#find('h2').textContent = name;
-    this.#find('.team').textContent = `team ${team}`;
+    this.#find('.team').textContent = `team ${team}, streamer ${this.person.streamer}`;
     this.#find('.switch').setAttribute('aria-label', `${name} works offline`);
     this.#find('.switch').addEventListener('click', () => this.#toggle());
     const [form, field, label] = [this.#find('.add'), this.#find('.add input'), this.#find('.add label')];
@@ -47,14 +50,20 @@ export class Pane {
 
   #toggle() {
     if (this.client.state === 'offline') this.client.goOnline();
-    else this.client.goOffline();
+    else {
+      this.team.leave();
+      this.client.goOffline();
+    }
   }
 
   // --- events of the client -----------------------------------------------------------------------
 
   on(name, detail) {
     if (name === 'state') this.#showState(detail);
-    if (name === 'rows') this.#showRows();
+    if (name === 'rows') {
+      this.#showRows();
+      this.#showMembers();
+    }
     if (name === 'news') this.#news(detail);
     if (name === 'verdict') this.#verdict(detail);
   }
@@ -63,6 +72,7 @@ export class Pane {
     this.element.dataset.state = state;
     this.#find('.state-text').textContent = STATE_TEXT[state];
     this.#find('.switch').setAttribute('aria-checked', String(state === 'offline'));
+    if (state === 'live') this.team.join();
     if (state !== 'connecting') this.#log(state === 'live' ? 'Connected.' : 'Offline: edits are kept in a queue.');
     this.#showWaiting();
   }
@@ -93,6 +103,7 @@ export class Pane {
   }
 
   #verdict({ edit, verdict, before }) {
+    if (edit.type === 'member') return this.#memberVerdict(edit, verdict);
     const title = quoted(edit.data?.title ?? verdict.data?.title ?? before?.title ?? edit.title);
     if (verdict.status === 'success') return this.#log(`You ${DONE[edit.operation]} ${title}`);
     let text;
@@ -107,6 +118,12 @@ export class Pane {
     }
     this.#notice(text);
     this.#log(text, 'bad');
+  }
+
+  #memberVerdict(edit, verdict) {
+    const name = this.names.get(JSON.parse(edit.entity_id)[0]);
+    if (verdict.status === 'success') this.#log(`You ${edit.operation === 'delete' ? `removed ${name} from` : `took ${name} into`} the team`);
+    else this.#notice(`${name}: ${verdict.error?.message ?? 'not done'}`);
   }
 
   #notice(text) {
@@ -131,6 +148,60 @@ export class Pane {
     line.append(time, ` ${text}`);
     list.prepend(line);
     while (list.children.length > LOG_LINES) list.lastChild.remove();
+  }
+
+  // --- the team -----------------------------------------------------------------------------------
+
+  #showMembers() {
+    const { sub, team } = this.person;
+    const members = this.client.members().filter(({ team_id }) => team_id === team);
+    const isLead = members.some(({ user_id, is_lead }) => user_id === sub && is_lead);
+    const gone = isLead ? this.candidates.filter((user) => !members.some(({ user_id }) => user_id === user)) : [];
+    const list = this.#find('.members');
+    list.replaceChildren(
+      ...members.map((member) => this.#member(member.user_id, true, isLead && member.user_id !== sub ? () => this.client.removeMember(member) : undefined)),
+      ...gone.map((user) => this.#member(user, false, () => this.client.addMember({ user_id: user, team_id: team, is_lead: false }))),
+    );
+    if (this.team.isClosed && members.some(({ user_id }) => user_id === sub)) this.team.join(); // taken back
+    this.#showSigns();
+  }
+
+  #member(user, isMember, change) {
+    const element = document.getElementById('member').content.firstElementChild.cloneNode(true);
+    const button = element.querySelector('.member-change');
+    const name = this.names.get(user) ?? user;
+    element.dataset.user = user;
+    element.classList.toggle('is-gone', !isMember);
+    element.querySelector('.member-name').textContent = name;
+    button.hidden = !change;
+    button.textContent = isMember ? 'remove' : 'take back';
+    button.setAttribute('aria-label', isMember ? `Remove ${name} from the team` : `Take ${name} back into the team`);
+    if (change) button.addEventListener('click', change);
+    return element;
+  }
+
+  // Who is here, who is editing, who is typing: nothing of it is stored in a note.
+  #showSigns() {
+    for (const element of this.element.querySelectorAll('.member')) {
+      const isHere = this.team.here.has(element.dataset.user);
+      element.classList.toggle('is-here', isHere);
+      element.title = isHere ? 'here now' : 'not here';
+    }
+    for (const [id, element] of this.shown) this.#showEditing(id, element);
+  }
+
+  #showEditing(id, element) {
+    const signs = [];
+    for (const column of ['title', 'body']) {
+      const field = element.querySelector(`.${column}`);
+      const lock = this.client.lockOf(id, column);
+      const typist = this.team.typingIn(id, column);
+      field.readOnly = Boolean(lock) && document.activeElement !== field;
+      field.classList.toggle('is-locked', Boolean(lock));
+      if (typist) signs.push(`${this.names.get(typist) ?? typist} is typing…`);
+      else if (lock) signs.push(`${this.names.get(lock.holder) ?? 'Somebody'} is editing the ${column === 'body' ? 'details' : column}`);
+    }
+    element.querySelector('.editing').textContent = signs.join(', ');
   }
 
   // --- the notes ----------------------------------------------------------------------------------
@@ -167,6 +238,11 @@ export class Pane {
 
   // Enter and leaving the field keep the edit, Escape drops it.
   #prepareField(field, id, column) {
+    field.addEventListener('focus', () => {
+      if (!field.readOnly) this.client.lock(id, column, (lock) => this.#log(`${this.names.get(lock.holder) ?? 'Somebody'} is editing this already: the newer edit will win.`, 'other'));
+    });
+    field.addEventListener('input', () => this.team.tell(id, column));
+    field.addEventListener('blur', () => this.client.unlock(id, column));
     field.addEventListener('keydown', (event) => {
       if (event.key === 'Enter') field.blur();
       if (event.key === 'Escape') {
@@ -196,6 +272,7 @@ export class Pane {
       // what somebody is typing is not taken away
       if (untouched && field.value !== row[column]) field.value = row[column];
     }
+    this.#showEditing(row.id, element);
     const by = row.waiting ? 'not sent yet' : row.by ? `by ${this.names.get(row.by) ?? row.by}` : '';
     element.querySelector('.by').textContent = by;
   }

@@ -102,6 +102,54 @@ test('edit in place, tick, delete: Ben sees each', async () => {
   await panes.ben.lacks('Edited by Ada');
 });
 
+test('each sees who of the team is here, across two streamers', async () => {
+  const here = (pane, user) => panes[pane].element.locator(`.member.is-here[data-user="${user}"]`);
+  for (const pane of ['ada', 'ben']) for (const user of ['ada', 'ben']) await here(pane, user).waitFor();
+  assert.equal(await panes.cleo.element.locator('.member').count(), 1);
+  await panes.ben.toggle();
+  await panes.ben.is('offline');
+  await here('ada', 'ben').waitFor({ state: 'detached' });
+  await panes.ben.toggle();
+  await here('ada', 'ben').waitFor();
+});
+
+test('who edits a field is seen, and nobody gets in between', async () => {
+  const hers = (await panes.ada.note('Book the boat')).locator('.title');
+  const theirs = await panes.ben.note('Book the boat');
+  await hers.focus();
+  await theirs.getByText('Ada is editing the title').waitFor();
+  await until('Ben’s field is closed', () => theirs.locator('.title').evaluate((field) => field.readOnly));
+  await hers.press('End');
+  await hers.pressSequentially('!', { delay: 20 });
+  await theirs.getByText('Ada is typing').waitFor();
+  await hers.press('Escape');
+  await until('Ben’s field is open again', () => theirs.locator('.title').evaluate((field) => !field.readOnly));
+  await until('the sign of typing is gone', async () => (await theirs.locator('.editing').textContent()) === '');
+});
+
+test('who is removed from the team loses its notes at once, and gets them back', async () => {
+  await panes.ada.element.getByRole('button', { name: 'Remove Ben from the team' }).click();
+  await panes.ben.lacks('Book the boat', 'Ask about the weather');
+  assert.deepEqual(await panes.ben.titles(), []);
+  await panes.ada.element.locator('.member.is-here[data-user="ben"]').waitFor({ state: 'detached' });
+  await panes.ada.add('While Ben was out');
+  await panes.ada.element.getByRole('button', { name: 'Take Ben back into the team' }).click();
+  await panes.ben.shows('Book the boat', 'While Ben was out');
+  await panes.ada.element.locator('.member.is-here[data-user="ben"]').waitFor();
+  await (await panes.ada.note('While Ben was out')).locator('.delete').click();
+});
+
+test('both streamers have a live page', async () => {
+  const links = page.locator('#streamers a');
+  assert.equal(await links.count(), 2);
+  for (const address of await links.evaluateAll((all) => all.map(({ href }) => href))) {
+    const live = await browser.context.newPage();
+    await live.goto(address);
+    await live.locator('svg, canvas').first().waitFor();
+    await live.close();
+  }
+});
+
 test('offline edits wait with a count, go out on return, and what was missed comes in', async () => {
   await panes.ada.toggle();
   await panes.ada.is('offline');

@@ -120,3 +120,13 @@ test('an access token on a channel is taken without an answer; one that does not
   assert.deepEqual(room.statuses, ['SUBSCRIBED']);
   await client.disconnect();
 });
+
+test('our own channel speaks the first serializer too: reply, page and live batch', async () => {
+  const raw = await RawSocket.open(world.streamer, { path: '/socket/websocket?vsn=1.0.0' });
+  raw.send(JSON.stringify({ topic: 'sync:old', event: 'phx_join', payload: { access_token: world.streamer.token('ada'), device_id: 'd' }, ref: '1' }));
+  await until('the reply', () => raw.frames.find((f) => f.event === 'phx_reply' && f.ref === '1' && f.payload.status === 'ok' && f.payload.response.session));
+  await until('the first page', () => raw.frames.find((f) => f.event === 'changes' && f.topic === 'sync:old'));
+  const id = await world.addNote(1, 'live');
+  await until('the change', () => raw.frames.find((f) => f.event === 'changes' && f.payload.changes.some((change) => change.entity_id === id)));
+  raw.close();
+});

@@ -23,7 +23,7 @@ after(async () => {
 const meet = (times) => until('the streamers know each other', () => [world.streamer, other].every(({ log }) => log.split('streamer_met').length > times), { limit_ms: 40_000 });
 
 const here = async (t, name) => (await people(t, world, [name]))[0];
-const there = async (t, name) => (await people(t, { streamer: { port: other.port, token: (...of) => world.streamer.token(...of) } }, [name]))[0];
+const there = async (t, name) => (await people(t, { clients: [], streamer: { port: other.port, token: (...of) => world.streamer.token(...of) } }, [name]))[0];
 
 test('broadcasts cross over both ways: JSON, bytes, from HTTP; from SQL each hears once', async (t) => {
   const ada = await new Room(await here(t, 'ada'), 'team:1', { broadcast: { ack: true } }).subscribe();

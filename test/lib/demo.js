@@ -8,9 +8,9 @@ import { Postgres, ROOT } from './postgres.js';
 import { Streamer } from './streamer.js';
 
 export const PEOPLE = [
-  { sub: 'ada', name: 'Ada', team: 1 },
-  { sub: 'ben', name: 'Ben', team: 1 },
-  { sub: 'cleo', name: 'Cleo', team: 2 },
+  { sub: 'ada', name: 'Ada', team: 1, streamer: 1 },
+  { sub: 'ben', name: 'Ben', team: 1, streamer: 2 },
+  { sub: 'cleo', name: 'Cleo', team: 2, streamer: 1 },
 ];
 const TOKEN_SECONDS = 12 * 3600;
 
@@ -24,10 +24,10 @@ function makePage() {
   return directory;
 }
 
-function writeTokens(directory, streamer) {
+function writeTokens(directory, [streamer, second]) {
   const exp = Math.floor(Date.now() / 1000) + TOKEN_SECONDS;
   const people = PEOPLE.map((person) => ({ ...person, token: streamer.token(person.sub, { exp }) }));
-  const text = `// tokens.js - made by the demo's start: development tokens, good for ${TOKEN_SECONDS / 3600} hours on this machine.\nexport const people = ${JSON.stringify(people, null, 2)};\n`;
+  const text = `// tokens.js - made by the demo's start: development tokens, good for ${TOKEN_SECONDS / 3600} hours on this machine.\nexport const streamers = ${JSON.stringify([streamer, second].map(({ port }) => `127.0.0.1:${port}`))};\nexport const people = ${JSON.stringify(people, null, 2)};\n`;
   writeFileSync(path.join(directory, 'tokens.js'), text);
 }
 
@@ -43,7 +43,9 @@ export class Demo {
       demo.directory = makePage();
       say('starting the streamer on loopback, with development tokens for Ada, Ben and Cleo');
       demo.streamer = await Streamer.start(demo.database, { demo: demo.directory }, { port });
-      writeTokens(demo.directory, demo.streamer);
+      say('starting a second one beside it, which Ben connects to');
+      demo.second = await Streamer.start(demo.database, { 'allow-origin': demo.streamer.url }, { secret: demo.streamer.secret });
+      writeTokens(demo.directory, [demo.streamer, demo.second]);
     } catch (error) {
       await demo.stop().catch(() => {});
       throw error;
@@ -57,7 +59,7 @@ export class Demo {
 
   async stop() {
     try {
-      if (this.streamer) await this.streamer.stop();
+      for (const streamer of [this.second, this.streamer]) if (streamer) await streamer.stop();
     } finally {
       if (this.server) await this.server.stop();
       if (this.directory) rmSync(this.directory, { recursive: true, force: true });

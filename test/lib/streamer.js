@@ -14,12 +14,12 @@ const BINARY = process.env.SYNC_STREAMER || path.join(ROOT, 'streamer/sync-strea
 const SANITIZER = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error: /;
 
 export class Streamer {
-  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag. */
-  static async start(database, options = {}, { port } = {}) {
+  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here. */
+  static async start(database, options = {}, { port, secret } = {}) {
     const streamer = new Streamer();
     streamer.database = database;
     streamer.port = port ?? (await freePort());
-    streamer.secret = randomBytes(32).toString('hex');
+    streamer.secret = secret ?? randomBytes(32).toString('hex');
     streamer.directory = mkdtempSync(path.join(tmpdir(), 'sync-streamer.'));
     streamer.secretFile = path.join(streamer.directory, 'secret');
     writeFileSync(streamer.secretFile, streamer.secret, { mode: 0o600 });

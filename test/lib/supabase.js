@@ -12,6 +12,7 @@ export async function realtime(world, sub, { key = 'anon-key-of-no-meaning', tok
     reconnectAfterMs: () => 50,
     ...options,
   });
+  world.clients.push(client);
   if (token !== null) await client.setAuth(token ?? world.streamer.token(sub, claims));
   return client;
 }
@@ -45,8 +46,8 @@ export class Channel {
   }
 
   /** Until this status was reported so often. */
-  status(name, times = 1) {
-    return until(`the channel is ${name}`, () => this.statuses.filter((status) => status === name).length >= times, { limit_ms: 20_000 })
+  status(name, times = 1, limit_ms = 20_000) {
+    return until(`the channel is ${name}`, () => this.statuses.filter((status) => status === name).length >= times, { limit_ms })
       .catch((error) => { throw new Error(`${error.message}; it said ${this.statuses} ${this.errors}`); });
   }
 

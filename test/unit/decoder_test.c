@@ -85,7 +85,7 @@ updates_of_one_row_add_up(void)
 	t = commit(1);
 	if (t == NULL)
 		return;
-	CHECK(has_changed(&t->changes[0], "bc") && t->changes[0].kind == CHANGE_ROW);
+	CHECK(!t->changes[0].is_new && has_changed(&t->changes[0], "bc") && t->changes[0].kind == CHANGE_ROW);
 	CHECK_TEXT(t->changes[0].old, "{\"a\":1,\"b\":\"w\",\"c\":null,\"d\":null}");
 	CHECK(strstr(t->changes[0].json, "\"b\":\"y\"") != NULL);
 	transaction_release(t);
@@ -102,7 +102,7 @@ a_row_that_is_new_was_nothing_before(void)
 	t = commit(1);
 	if (t == NULL)
 		return;
-	CHECK(t->changes[0].changed == NULL && t->changes[0].old == NULL);
+	CHECK(t->changes[0].is_new && t->changes[0].changed == NULL && t->changes[0].old == NULL);
 	transaction_release(t);
 }
 

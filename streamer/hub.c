@@ -321,6 +321,8 @@ is_sent(struct session *s, const struct held *items, size_t count, size_t at)
 {
 	enum verdict verdict = judge_verdict(items[at].ticket);
 
+	if (items[at].ticket.docket != NULL)
+		s->subscription.failures = 0;
 	if (verdict == VERDICT_HIDDEN && items[at].right->is_verified)
 		verify_soon(s);		/* it may have been in sight before */
 	if (verdict != VERDICT_SEEN)
@@ -387,7 +389,6 @@ send_ready(struct hub *h, struct session *s, size_t ready)
 	queue_take(&s->subscription, ready, items);
 	h->taken_count += ready;
 	hold_cursor(s);
-	s->subscription.failures = 0;
 	count = choose(h, s, items, ready);
 	if (count == 0)
 		return;

@@ -153,6 +153,27 @@ put_fields(struct buffer *out, const struct rendering *r, struct json_value data
 	buffer_putc(out, ']');
 }
 
+/* The row as it was, as far as that is told; without the columns that may not be read. */
+static char *
+render_old(const struct projection *p, const char *old)
+{
+	struct json *doc = json_parse(old, strlen(old), INT_MAX);
+	struct buffer out;
+	char   *json;
+
+	memory_require(doc);
+	buffer_init(&out);
+	buffer_putc(&out, '{');
+	for (struct json_value name = json_first(json_root(doc)); json_type(name) != JSON_ABSENT; name = json_next(name))
+		if (is_readable(p, name))
+			put_member(&out, name);
+	buffer_putc(&out, '}');
+	json = buffer_take(&out, NULL);
+	memory_require(json);
+	json_free(doc);
+	return json;
+}
+
 static char *
 render(const struct rendering *r, size_t *len)
 {
@@ -199,7 +220,7 @@ projection_of(struct stream_change *c, const struct projection *p, bool only_cha
 	struct rendering r = {.projection = p, .change = c, .table = is_exact(c, t) ? t : NULL};
 	struct stream_change *less;
 
-	if (c->kind != CHANGE_ROW || (p == NULL && r.table == NULL))
+	if ((p == NULL && r.table == NULL) || (c->kind != CHANGE_ROW && c->old == NULL))
 		return c;
 	for (less = c->projected; less != NULL; less = less->projected)
 		if (less->projection == (p != NULL ? p->serial : 0) && less->is_partial == (r.table != NULL))
@@ -209,6 +230,8 @@ projection_of(struct stream_change *c, const struct projection *p, bool only_cha
 	less->projection = p != NULL ? p->serial : 0;
 	less->is_partial = r.table != NULL;
 	less->json = render(&r, &less->json_len);
+	if (p != NULL && c->old != NULL)
+		less->old = render_old(p, c->old);
 	c->projected = less;
 	return less;
 }

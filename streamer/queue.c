@@ -20,7 +20,8 @@ release_new(struct transaction *t, struct cursor *cursor, uint64_t cursor_xmax)
 	r->transaction = transaction_retain(t);
 	r->cursor = cursor_retain(cursor);
 	r->cursor_xmax = cursor_xmax;
-	held_bytes += t->bytes;
+	if (t->releases++ == 0)
+		held_bytes += t->bytes;
 	return r;
 }
 
@@ -29,7 +30,8 @@ release_free(struct release *r)
 {
 	if (r == NULL || --r->refs > 0)
 		return;
-	held_bytes -= r->transaction->bytes;
+	if (--r->transaction->releases == 0)
+		held_bytes -= r->transaction->bytes;
 	transaction_release(r->transaction);
 	cursor_release(r->cursor);
 	free(r);

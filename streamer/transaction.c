@@ -78,7 +78,9 @@ free_projected(struct stream_change *list)
 	{
 		struct stream_change *next = list->projected;
 
-		free(list->json);		/* all else is the original's */
+		free(list->json);		/* all else is the original's, but what is left of old */
+		if (list->projection != 0)
+			free(list->old);
 		free(list);
 		list = next;
 	}

@@ -63,6 +63,7 @@ struct transaction
 {
 	struct transaction *next;	/* the feed's: first in its queue of arrivals, then in its ring */
 	size_t	refs;
+	size_t	releases;		/* that hold it, see queue.h */
 	uint64_t xid;
 	uint64_t serial;			/* the hub's: ascending in the order of release */
 	enum barrier barrier;

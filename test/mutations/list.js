@@ -73,6 +73,7 @@ export const MUTATIONS = [
   { row: 'S11', what: 'a flood is cut off in the middle of a word', file: 'streamer/server.c', find: '\treturn lws_write(socket->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : 0;', replace: '\treturn lws_write(socket->wsi, frame, 4 + len, LWS_WRITE_HTTP) < 0 ? -1 : -1;', test: 'e2e limits' },
   { row: 'S11', what: 'a certificate that does not fit its key is taken', file: 'streamer/tls.c', find: ' && SSL_CTX_check_private_key(context) == 1;', replace: ';\n\n\tis_good = true;', test: 'e2e tls' },
   { row: 'S12', what: 'unlock locks', file: 'streamer/request.c', find: '{"unlock", REQUEST_UNLOCK}', replace: '{"unlock", REQUEST_LOCK}', test: 'e2e channel_requests' },
+  { row: 'S10', what: 'what waits for a client has no bound', file: 'streamer/connection.c', find: 'if (!entry.is_live || c->outbox.bytes + entry.frame->len <= c->all->options->max_queue)', replace: 'if (true)', test: 'e2e slow_client' },
   { row: 'S1', what: 'what the kernel did not take is forgotten', file: 'streamer/writer.c', find: 'if (o->is_full && !write_by_library(w, o, &out, sent))', replace: 'if (o->is_full && sent > 0 && false)', test: 'e2e slow_consumer' },
   { row: 'S8', what: 'pings are empty', file: 'streamer/frame.c', find: "{0x89, 1, '.'}", replace: '{0x89, 0}', test: 'e2e silent_client' },
   { row: 'S9', what: 'each line of the WAL is a turn of its own', file: 'streamer/wal.c', find: 'lines >= LINES_PER_TURN', replace: 'lines >= 1', test: 'e2e coalescing' },

@@ -58,7 +58,7 @@ mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stat
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
-mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection)
+mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection hub_parts delivery)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
 mapfile -t -O ${#middle[@]} middle < <(present address admission stream tls)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}

@@ -59,7 +59,7 @@ asking_go_on(struct connection *c)
 			work_free(works_take_first(&c->works));
 		else if (!may_start(c, w, s))
 		{
-			c->all->calls.writable(c->socket);
+			connection_want_output(c);
 			return;
 		}
 		else if (w->kind == WORK_CATCH_UP)

@@ -8,6 +8,7 @@
 #include "buffer.h"
 #include "memory.h"
 #include "message.h"
+#include "zip.h"
 
 struct built
 {
@@ -93,15 +94,45 @@ batches_clear(struct batches *b)
 	map_free(&b->built);
 }
 
+/* Phoenix' binary broadcast: kind, lengths, topic, event, payload. */
+static void
+put_deflated(struct buffer *out, const char *topic, const char *payload, size_t len)
+{
+	static const char event[] = "changes_deflate";
+
+	buffer_putc(out, 2);
+	buffer_putc(out, (char) strlen(topic));
+	buffer_putc(out, sizeof(event) - 1);
+	buffer_puts(out, topic);
+	buffer_puts(out, event);
+	zip_put(out, ZIP_RAW, payload, len);
+}
+
+struct frame *
+batch_frame(enum message_format format, const char *topic, const char *payload, size_t len)
+{
+	bool	is_deflated = format == MESSAGE_DEFLATED && len >= ZIP_LEAST && strlen(topic) <= UINT8_MAX;
+	struct buffer text;
+	struct frame *f;
+
+	buffer_init(&text);
+	if (is_deflated)
+		put_deflated(&text, topic, payload, len);
+	else
+		message_put(&text, format, NULL, NULL, topic, "changes", payload, len);
+	memory_require(text.failed ? NULL : text.data);
+	f = is_deflated ? frame_binary(text.data, text.len) : frame_text(text.data, text.len);
+	buffer_free(&text);
+	return f;
+}
+
 static struct frame *
 build(bool is_replay, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count)
 {
 	struct buffer payload;
-	struct buffer text;
 	struct frame *f;
 
 	buffer_init(&payload);
-	buffer_init(&text);
 	buffer_puts(&payload, "{\"changes\":[");
 	for (size_t i = 0; i < count; i++)
 	{
@@ -114,12 +145,9 @@ build(bool is_replay, enum message_format format, const char *topic, const struc
 		buffer_printf(&payload, ",\"cursor\":\"%s\"", cursor->text);
 	buffer_putc(&payload, '}');
 	memory_require(payload.failed ? NULL : payload.data);
-	message_put(&text, format, NULL, NULL, topic, "changes", payload.data, payload.len);
-	memory_require(text.failed ? NULL : text.data);
-	f = frame_text(text.data, text.len);
+	f = batch_frame(format, topic, payload.data, payload.len);
 	f->committed_us = count > 0 && !is_replay ? changes[0]->committed_us : 0;
 	buffer_free(&payload);
-	buffer_free(&text);
 	return f;
 }
 

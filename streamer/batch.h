@@ -27,6 +27,9 @@ void	batches_init(struct batches *b);
 void	batches_free(struct batches *b);
 void	batches_clear(struct batches *b);		/* before any of the changes goes */
 
+/* A batch of this payload: a `changes` frame or, where the format and the size say so, a `changes_deflate` one. The caller owns the reference. */
+struct frame *batch_frame(enum message_format format, const char *topic, const char *payload, size_t len);
+
 /* A `changes` frame; the caller owns the reference. hash: of the list of changes, to find an equal one. */
 struct frame *batches_frame(struct batches *b, enum message_format format, const char *topic, const struct cursor *cursor, const struct stream_change *const *changes, size_t count,
 							uint64_t hash);

@@ -57,6 +57,7 @@ session_closed(void *connection, struct session *s)
 	connection_left(c, s->identity.subject);
 	s->subscription.next = c->all->closed;
 	c->all->closed = s;
+	connection_over(c);
 }
 
 /* Supabase's clients put what their gateway knows as a key where a token would be: it is none. */

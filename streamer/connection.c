@@ -39,7 +39,26 @@ close_connection(struct connection *c, int code, const char *reason)
 	c->is_closing = true;
 	metric_add_for(METRIC_CONNECTIONS_CLOSED, close_name(code), 1);
 	log_event(LOG_LEVEL_DEBUG, "client_closed", "code=%d reason=\"%s\"", code, reason);
-	c->all->calls.close(c->socket, code, reason);
+	if (c->format == MESSAGE_EVENTS)
+		c->all->calls.stream_close(c->socket, code, reason);
+	else
+		c->all->calls.close(c->socket, code, reason);
+}
+
+void
+connection_want_output(struct connection *c)
+{
+	if (c->format == MESSAGE_EVENTS)
+		c->all->calls.stream_writable(c->socket);
+	else
+		c->all->calls.writable(c->socket);
+}
+
+void
+connection_over(struct connection *c)
+{
+	if (c->format == MESSAGE_EVENTS && c->session_count == 0)
+		close_connection(c, CLOSE_NORMAL, "the stream has ended");
 }
 
 void
@@ -52,7 +71,7 @@ connection_put(struct connection *c, struct outbox_entry entry)
 		return;
 	c->taken_ms = c->now_ms;
 	c->put_turn = c->all->turn;
-	c->all->calls.writable(c->socket);
+	connection_want_output(c);
 }
 
 bool
@@ -280,6 +299,27 @@ take_bearer(struct connection *c, const struct handshake *h)
 	c->bearer = is_good || h->bearer != NULL ? memory_string(token) : NULL;
 }
 
+bool
+connection_take_one(struct connection *c, struct outbox_entry *e, int64_t now_ms)
+{
+	struct session *s;
+
+	c->now_ms = now_ms;
+	c->taken_ms = now_ms;
+	c->is_blocked = false;
+	if (c->outbox.count == 0)
+		asking_go_on(c);
+	if (!outbox_take(&c->outbox, e))
+		return false;
+	s = e->cursor != NULL ? connection_session(c, e->session) : NULL;
+	if (s != NULL)
+		session_sent(s, e->cursor);
+	metric_add(METRIC_MESSAGES_OUT, 1);
+	metric_add(METRIC_BYTES_OUT, e->frame->len);
+	c->is_blocked = true;
+	return true;
+}
+
 struct connection *
 connection_new(struct connections *all, void *socket, const struct handshake *h, int64_t now_ms, int64_t unix_now)
 {
@@ -343,7 +383,10 @@ tick(struct connection *c, int64_t now_ms)
 		close_connection(c, CLOSE_NO_ANSWER, "no pong");
 	else if (c->ping_ms == 0 && now_ms - c->heard_ms > (int64_t) o->ping_interval_s * 1000)
 	{
-		c->ping_ms = now_ms;
+		if (c->format == MESSAGE_EVENTS)
+			c->heard_ms = now_ms;		/* nobody answers there: what the socket takes must do */
+		else
+			c->ping_ms = now_ms;
 		connection_put(c, (struct outbox_entry){.frame = frame_ping()});
 	}
 }
@@ -413,6 +456,32 @@ connection_left(struct connection *c, const char *user)
 {
 	if (!has_user(c, user))
 		admission_user_leave(c->all->admission, user);
+}
+
+static bool
+is_of_device(const struct session *s, const char *user, const char *device)
+{
+	struct json *doc;
+	char   *id;
+	bool	is_it;
+
+	if (s->device_id == NULL || strcmp(s->identity.subject, user) != 0)
+		return false;
+	doc = json_parse(s->device_id, strlen(s->device_id), 2);
+	id = json_strdup(json_root(doc));
+	is_it = id != NULL && strcmp(id, device) == 0;
+	free(id);
+	json_free(doc);
+	return is_it;
+}
+
+void
+connections_revoke(struct connections *all, const char *user, const char *device)
+{
+	for (struct connection *c = all->first; c != NULL; c = c->next)
+		for (size_t i = c->session_count; i > 0; i--)
+			if (is_of_device(c->sessions[i - 1], user, device))
+				session_close(c->sessions[i - 1], "phx_error", "device_revoked");
 }
 
 void

@@ -17,6 +17,7 @@
 #include "rooms.h"
 
 /* Close codes of ours, beside RFC 6455's 1000-1011. */
+#define CLOSE_NORMAL 1000
 #define CLOSE_GOING_AWAY 1001
 #define CLOSE_UNSUPPORTED 1003
 #define CLOSE_POLICY 1008
@@ -33,6 +34,8 @@ struct connections_calls
 	void	(*submit)(void *owner, const struct request *r, request_done done, void *done_owner, uint64_t id);
 	void	(*writable)(void *socket);		/* calls connection_take when the socket can take something */
 	void	(*close)(void *socket, int code, const char *reason);	/* soon; then connection_free */
+	void	(*stream_writable)(void *socket);	/* the same two for server-sent events */
+	void	(*stream_close)(void *socket, int code, const char *reason);
 	void	(*device)(void *owner, const char *user, const char *device, bool is_here);	/* a channel of a user's device began or ended */
 };
 
@@ -55,6 +58,8 @@ struct handshake
 	enum message_format format;
 };
 
+void	connections_revoke(struct connections *all, const char *user, const char *device);		/* ends every channel of the device */
+
 /* Joins and users are counted there; once, before the first client. */
 void	connections_limit(struct connections *all, struct admission *admission);
 
@@ -67,6 +72,9 @@ bool	connection_message(struct connection *c, const char *text, size_t len, bool
 bool	connection_has_frames(const struct connection *c);
 /* The socket can take more: the next whole frames, none if nothing waits. True: call again when it can take more. */
 bool	connection_take(struct connection *c, struct outgoing *out, int64_t now_ms);
+
+/* The same one by one, for what writes them in another form; the references are the caller's then. Once nothing is left it is called again when the socket can take more. */
+bool	connection_take_one(struct connection *c, struct outbox_entry *e, int64_t now_ms);
 
 /* The frame begun with this text may grow to so many bytes. */
 size_t	connection_frame_limit(const struct connection *c, const char *text, size_t len, bool is_binary);

@@ -71,6 +71,9 @@ bool	connection_may_join(struct connection *c, const char *user, const char **co
 void	connection_enter(struct connection *c, const char *user);	/* before a session gets this user */
 void	connection_left(struct connection *c, const char *user);	/* after one has lost it */
 
+void	connection_want_output(struct connection *c);
+void	connection_over(struct connection *c);		/* its last channel has ended; only a stream of events ends with that */
+
 /* channel.c: a whole message whose rate was found good */
 void	channel_take(struct connection *c, const struct message *m, const struct message_refs *refs);
 

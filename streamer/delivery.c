@@ -378,7 +378,7 @@ replay_transaction(void *owner, struct transaction *t)
 	struct replay *r = owner;
 	struct release *release;
 
-	if (t->serial <= r->session->resume)
+	if (t->serial != 0 && t->serial <= r->session->resume)		/* without one it came while a gap was open, and nobody got it */
 		return;
 	release = release_new(t, NULL, 0);
 

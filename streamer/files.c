@@ -1,4 +1,4 @@
-/* files.c - which file below a directory a path of a URL names, if any, and its type. */
+/* files.c - which file below a directory a path of a URL names, if any, and its type; whether a file has changed. */
 /* SPDX-License-Identifier: PostgreSQL */
 #include "files.h"
 
@@ -35,4 +35,18 @@ files_resolve(const char *directory, const char *path, char resolved[PATH_MAX])
 	if (snprintf(wanted, sizeof(wanted), "%s/%s%s", directory, path, is_directory ? "index.html" : "") >= (int) sizeof(wanted))
 		return false;
 	return realpath(wanted, resolved) != NULL && strncmp(resolved, directory, len) == 0 && resolved[len] == '/' && files_type(resolved) != NULL;
+}
+
+bool
+files_changed(struct stat *seen, const char *path)
+{
+	struct stat now;
+	bool	is_same;
+
+	if (stat(path, &now) != 0)
+		now = (struct stat) {0};
+	is_same = now.st_dev == seen->st_dev && now.st_ino == seen->st_ino && now.st_size == seen->st_size && now.st_mtim.tv_sec == seen->st_mtim.tv_sec &&
+		now.st_mtim.tv_nsec == seen->st_mtim.tv_nsec && now.st_ctim.tv_sec == seen->st_ctim.tv_sec && now.st_ctim.tv_nsec == seen->st_ctim.tv_nsec;
+	*seen = now;
+	return !is_same;
 }

@@ -8,6 +8,8 @@
 #include "memory.h"
 #include "message.h"
 
+#define PING 0x89		/* final */
+
 struct cursor *
 cursor_new(const char *text, size_t len)
 {
@@ -59,10 +61,25 @@ frame_binary(const char *payload, size_t len)
 	return build(payload, len, true);
 }
 
+bool
+frame_is_ping(const struct frame *f)
+{
+	return f->bytes[0] == PING;
+}
+
+const char *
+frame_payload(const struct frame *f, size_t *len)
+{
+	size_t	header = f->bytes[1] < 126 ? 2 : f->bytes[1] == 126 ? 4 : 10;
+
+	*len = f->len - header;
+	return (const char *) f->bytes + header;
+}
+
 struct frame *
 frame_ping(void)
 {
-	static const unsigned char ping[] = {0x89, 1, '.'};		/* final; with a payload, as the library says nothing of a pong without */
+	static const unsigned char ping[] = {PING, 1, '.'};		/* final; with a payload, as the library says nothing of a pong without */
 	struct frame *f = memory_new(sizeof(*f) + sizeof(ping));
 
 	f->refs = 1;

@@ -31,6 +31,8 @@ struct frame
 struct frame *frame_text(const char *payload, size_t len);		/* one reference */
 struct frame *frame_binary(const char *payload, size_t len);		/* likewise */
 struct frame *frame_ping(void);
+bool	frame_is_ping(const struct frame *f);
+const char *frame_payload(const struct frame *f, size_t *len);		/* without the header */
 struct frame *frame_retain(struct frame *f);
 void	frame_release(struct frame *f);
 

@@ -21,14 +21,17 @@
 #include "metrics.h"
 #include "origin.h"
 #include "posted.h"
+#include "stream.h"
 #include "text.h"
 #include "work.h"
+#include "zip.h"
 
 #define RETRY_AFTER_S 2
 #define LINGER_S 3			/* after a refusal input is read on for so long: hanging up at once could hide the answer from the client */
 #define CHUNK 65536
 #define HEADERS_MAX 4096
 #define ORIGIN_MAX 256
+#define ARGUMENT_MAX 4096		/* of the URL */
 #define MEDIA_MAX 128
 #define RIGHTS_VALUES_MAX 100
 #define FORWARDED_MAX 1024		/* a longer header counts for nothing */
@@ -40,6 +43,7 @@ struct http
 	const struct auth *auth;
 	struct pages *pages;
 	struct admission *admission;
+	struct connections *connections;
 	struct http_calls calls;
 	void   *owner;
 	char   *demo;				/* owned: the demo's directory without links; NULL: off */
@@ -65,6 +69,14 @@ struct http_exchange
 	char   *pull_json;				/* owned: the pull that follows a push */
 	char   *pushed;					/* owned: the push's answer meanwhile */
 	int		retry_after_s;
+	struct stream *stream;			/* owned; NULL: an ordinary exchange */
+	char   *address;				/* owned: of a stream's client, as it is counted */
+	bool	is_stream;				/* asked for, or there */
+	bool	is_ending;				/* the stream */
+	bool	takes_gzip;
+	bool	is_zipped;				/* the response */
+	char   *token;					/* owned: as the stream's client sent it, until it has joined; likewise where it stands */
+	char   *last_event;
 	unsigned int status;			/* of the response; 0: not known yet */
 	const char *type;				/* of the response; NULL: JSON */
 	const char *policy;				/* its content-security-policy; NULL: none */
@@ -91,6 +103,12 @@ http_new(const struct options *o, const struct auth *auth, struct admission *adm
 }
 
 void
+http_serve(struct http *h, struct connections *connections)
+{
+	h->connections = connections;
+}
+
+void
 http_free(struct http *h)
 {
 	if (h == NULL)
@@ -108,6 +126,12 @@ free_exchange(struct http *h, struct http_exchange **place)
 	if (e == NULL)
 		return;
 	map_remove_id(&h->exchanges, e->id);
+	stream_free(e->stream);
+	if (e->address != NULL)
+		admission_client_leave(h->admission, e->address);
+	free(e->address);
+	free(e->token);
+	free(e->last_event);
 	token_free(&e->identity);
 	posted_free(e->posted);
 	buffer_free(&e->body);
@@ -179,12 +203,12 @@ add_header(struct http_exchange *e, const char *name, const char *value, unsigne
 static bool
 add_cors(struct http_exchange *e, unsigned char **at, unsigned char *end)
 {
-	if (!add_header(e, "vary:", "Origin", at, end))
+	if (!add_header(e, "vary:", "Origin, Accept-Encoding", at, end))
 		return false;
 	if (e->origin[0] == '\0')
 		return true;
 	return add_header(e, "access-control-allow-origin:", e->origin, at, end) && add_header(e, "access-control-allow-methods:", "GET, POST, OPTIONS", at, end) &&
-		add_header(e, "access-control-allow-headers:", "authorization, content-type, apikey, x-client-info", at, end) &&
+		add_header(e, "access-control-allow-headers:", "authorization, content-type, last-event-id, apikey, x-client-info", at, end) &&
 		add_header(e, "access-control-expose-headers:", "retry-after", at, end) && add_header(e, "access-control-max-age:", "600", at, end);
 }
 
@@ -196,11 +220,15 @@ send_headers(struct http_exchange *e)
 	unsigned char *at = start;
 	unsigned char *end = buffer + sizeof(buffer) - 1;
 	char	wait[16];
+	bool	is_stream = e->stream != NULL;
 
-	if (lws_add_http_common_headers(e->wsi, e->status, e->type != NULL ? e->type : "application/json", e->response.len, &at, end) != 0 || !add_cors(e, &at, end) ||
+	if (lws_add_http_common_headers(e->wsi, e->status, is_stream ? "text/event-stream" : e->type != NULL ? e->type : "application/json", is_stream ? LWS_ILLEGAL_HTTP_CONTENT_LEN : e->response.len, &at, end) != 0 ||
+		(is_stream && !add_header(e, "x-accel-buffering:", "no", &at, end)) || !add_cors(e, &at, end) ||
 		!add_header(e, "cache-control:", "no-store", &at, end) || !add_header(e, "x-content-type-options:", "nosniff", &at, end))
 		return -1;
 	if (e->policy != NULL && !add_header(e, "content-security-policy:", e->policy, &at, end))
+		return -1;
+	if (e->is_zipped && !add_header(e, "content-encoding:", "gzip", &at, end))
 		return -1;
 	snprintf(wait, sizeof(wait), "%d", e->retry_after_s > 0 ? e->retry_after_s : RETRY_AFTER_S);
 	if ((e->status == 503 || e->status == 429) && !add_header(e, "retry-after:", wait, &at, end))
@@ -305,6 +333,21 @@ broadcast(struct http *h, struct http_exchange *e)
 		go_on_broadcasting(h, e);
 }
 
+/* Off unless asked for: it takes time of the one loop, and lengths of compressed answers can tell what is in them to one who may add to it. */
+static void
+compress(const struct http *h, struct http_exchange *e)
+{
+	struct buffer zipped;
+
+	if (!h->options->compress || !e->takes_gzip || e->response.len < ZIP_LEAST)
+		return;
+	buffer_init(&zipped);
+	zip_put(&zipped, ZIP_GZIP, e->response.data, e->response.len);
+	buffer_free(&e->response);
+	e->response = zipped;
+	e->is_zipped = true;
+}
+
 static void
 exchange_answer(void *owner, uint64_t id, const struct answer *a)
 {
@@ -336,7 +379,166 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	else
 		buffer_put(&e->response, a->json, a->len);
 	memory_require(e->response.failed ? NULL : e->response.data);
+	compress(h, e);
 	respond(e, 200);
+}
+
+void
+http_stream_writable(void *exchange)
+{
+	lws_callback_on_writable(((struct http_exchange *) exchange)->wsi);
+}
+
+void
+http_stream_close(void *exchange, int code, const char *reason)
+{
+	struct http_exchange *e = exchange;
+
+	(void) code;
+	(void) reason;
+	e->is_ending = true;
+	if (e->stream != NULL)
+		stream_end(e->stream);
+	lws_set_timeout(e->wsi, PENDING_TIMEOUT_CLOSE_SEND, LINGER_S);		/* a client that takes nothing would never get there */
+	lws_callback_on_writable(e->wsi);
+}
+
+/* payload: that of a join */
+static void
+start_stream(struct http *h, struct http_exchange *e, const struct buffer *payload)
+{
+	memory_require(payload->failed ? NULL : payload->data);
+	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
+	e->stream = stream_new(h->connections, e, e->token, payload->data, loop_now_ms(), time(NULL));
+	if (e->is_ending)
+		stream_end(e->stream);
+	lws_callback_on_writable(e->wsi);
+}
+
+/* Last-Event-ID is where the client stands: it wins over the body, which a client that connects again repeats. */
+static void
+start_stream_as_told(struct http *h, struct http_exchange *e, struct json_value body)
+{
+	static const char *const without[] = {"access_token", NULL};
+	static const char *const without_position[] = {"access_token", "sync_token", NULL};
+	struct buffer position;
+	struct buffer payload;
+
+	buffer_init(&position);
+	buffer_init(&payload);
+	if (e->last_event != NULL)
+	{
+		buffer_puts(&position, "\"sync_token\":");
+		buffer_json_string(&position, e->last_event, strlen(e->last_event));
+	}
+	request_rewrite(&payload, body, e->last_event != NULL ? without_position : without, position.data);
+	start_stream(h, e, &payload);
+	buffer_free(&position);
+	buffer_free(&payload);
+}
+
+static void
+put_argument(struct http_exchange *e, const char *name, struct buffer *out)
+{
+	char	value[ARGUMENT_MAX];
+	const char *text = lws_get_urlarg_by_name(e->wsi, name, value, sizeof(value));
+	bool	is_list = strcmp(name, "tables=") == 0;
+	bool	is_number = text != NULL && strcmp(name, "device_id=") != 0 && json_is_number(text, strlen(text));
+
+	if (text == NULL || !text_is_utf8(text, strlen(text)))
+		return;
+	buffer_printf(out, "%s\"%.*s\":%s", out->len > 1 ? "," : "", (int) strlen(name) - 1, name, is_list ? "[" : "");
+	for (size_t len; is_list && text[len = strcspn(text, ",")] != '\0'; text += len + 1)
+	{
+		buffer_json_string(out, text, len);
+		buffer_putc(out, ',');
+	}
+	if (is_number)
+		buffer_puts(out, text);
+	else if (!is_list || text[0] != '\0')
+		buffer_json_string(out, text, strlen(text));
+	buffer_puts(out, is_list ? "]" : "");
+}
+
+/* GET tells by the URL what POST tells in the body; but never a token. */
+static void
+start_stream_as_asked(struct http *h, struct http_exchange *e)
+{
+	static const char *const names[] = {"device_id=", "tables=", "priority=", "schema_version="};
+	struct buffer text;
+	struct json *doc;
+
+	buffer_init(&text);
+	buffer_putc(&text, '{');
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		put_argument(e, names[i], &text);
+	buffer_putc(&text, '}');
+	memory_require(text.failed ? NULL : text.data);
+	doc = json_parse(text.data, text.len, BODY_VALUES_MAX);
+	if (doc == NULL)
+		respond_error(e, 400, "bad_request", "the URL's arguments cannot be read", NULL);
+	else
+		start_stream_as_told(h, e, json_root(doc));
+	json_free(doc);
+	buffer_free(&text);
+}
+
+static void
+refuse_stream(struct http_exchange *e)
+{
+	const char *refusal = stream_refusal(e->stream);
+	struct json *doc = json_parse(refusal, strlen(refusal), BODY_VALUES_MAX);
+	char   *code = json_strdup(json_member(json_root(doc), "code"));
+	char   *text = json_strdup(json_member(json_root(doc), "message"));
+	char   *hint = json_strdup(json_member(json_root(doc), "hint"));
+
+	stream_free(e->stream);
+	e->stream = NULL;
+	buffer_reset(&e->response);
+	respond_error(e, request_status(code != NULL ? code : ""), code != NULL ? code : "internal", text != NULL ? text : "", hint);
+	free(code);
+	free(text);
+	free(hint);
+	json_free(doc);
+}
+
+/* What was taken waits in `response`, behind the library's headroom, until the headers are gone. */
+static int
+write_stream(struct http_exchange *e)
+{
+	static const char headroom[LWS_PRE];
+	struct buffer *out = &e->response;
+	enum stream_state state = STREAM_OPEN;
+	int		result = 0;
+
+	if (lws_send_pipe_choked(e->wsi))
+	{
+		lws_callback_on_writable(e->wsi);
+		return 0;
+	}
+	if (out->len == 0)
+	{
+		buffer_put(out, headroom, sizeof(headroom));
+		state = stream_take(e->stream, out, sizeof(headroom) + CHUNK, loop_now_ms());
+	}
+	if (state == STREAM_REFUSED)
+	{
+		refuse_stream(e);
+		return 0;
+	}
+	if (out->len > sizeof(headroom) && !e->has_sent_headers)
+	{
+		e->status = 200;
+		lws_callback_on_writable(e->wsi);
+		return send_headers(e);
+	}
+	if (out->len > sizeof(headroom))
+	{
+		result = lws_write(e->wsi, (unsigned char *) out->data + sizeof(headroom), out->len - sizeof(headroom), LWS_WRITE_HTTP) < 0 ? -1 : 0;
+		lws_callback_on_writable(e->wsi);
+	}
+	buffer_free(out);
+	return state == STREAM_OVER ? -1 : result;
 }
 
 static void
@@ -374,6 +576,12 @@ body_complete(struct http *h, struct http_exchange *e)
 	{
 		json_free(doc);
 		respond_error(e, 400, "bad_request", "the body is not a JSON object", NULL);
+		return;
+	}
+	if (e->is_stream)
+	{
+		start_stream_as_told(h, e, json_root(doc));
+		json_free(doc);
 		return;
 	}
 	if (e->is_stats)
@@ -484,6 +692,17 @@ measure_body(struct http_exchange *e)
 	return is_clear;
 }
 
+static bool
+takes_gzip(struct lws *wsi)
+{
+	char	value[128];
+	const char *gzip;
+
+	header(wsi, WSI_TOKEN_HTTP_ACCEPT_ENCODING, value, sizeof(value));
+	gzip = strstr(value, "gzip");
+	return gzip != NULL && strncmp(gzip + 4, ";q=0", 4) != 0;
+}
+
 static void
 begin_api(struct http *h, struct http_exchange *e)
 {
@@ -499,6 +718,7 @@ begin_api(struct http *h, struct http_exchange *e)
 		respond_error(e, 413, "too_large", "the body is larger than the server takes", NULL);
 		return;
 	}
+	e->takes_gzip = takes_gzip(e->wsi);
 	problem = authenticate(h, e);
 	if (!is_within_rate(h, e))
 		respond_error(e, 429, "rate_limited", "too many requests", NULL);
@@ -590,6 +810,36 @@ new_exchange(struct http *h, struct lws *wsi)
 	return e;
 }
 
+/* A stream takes the place of a client's connection: the same limits. */
+static void
+begin_stream(struct http *h, struct http_exchange *e, bool is_get)
+{
+	char	value[TOKEN_MAX + 16];
+	char	address[ADDRESS_MAX];
+
+	e->is_stream = true;
+	begin_api(h, e);
+	http_address(h, e->wsi, address);
+	if (e->status != 0)
+		return;
+	if (e->body_expected > h->options->max_frame)
+		respond_error(e, 413, "too_large", "the body is larger than a join may be", NULL);
+	else if (connections_count(h->connections) >= (size_t) h->options->max_clients)
+		respond_error(e, 503, "busy", "there are as many clients as allowed", NULL);
+	else if (!admission_client_has_room(h->admission, address, loop_now_ms()))
+		respond_error(e, 429, "too_many_clients", "this address has as many connections as allowed", NULL);
+	if (e->status != 0)
+		return;
+	e->address = memory_string(address);
+	admission_client_enter(h->admission, address);
+	header(e->wsi, WSI_TOKEN_HTTP_AUTHORIZATION, value, sizeof(value));
+	e->token = memory_string(auth_bearer(value));
+	if (lws_hdr_custom_copy(e->wsi, value, sizeof(value), "last-event-id:", 14) > 0)
+		e->last_event = memory_string(value);
+	if (is_get)
+		start_stream_as_asked(h, e);
+}
+
 /* Does the path name one of the requests that go to the database? */
 static bool
 request_of(const char *path, enum request_kind *kind)
@@ -605,6 +855,7 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_get = lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) > 0;
 	bool	is_post = lws_hdr_total_length(wsi, WSI_TOKEN_POST_URI) > 0;
 	bool	is_options = lws_hdr_total_length(wsi, WSI_TOKEN_OPTIONS_URI) > 0;
+	bool	is_stream = strcmp(path, "/api/v1/sync/stream") == 0;
 	bool	is_broadcast = posted_is_address(path);
 	bool	is_api;
 	bool	is_status;
@@ -627,9 +878,11 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		begin_broadcast(h, e, path);
 	else if (is_post && is_api)
 		begin_api(h, e);
+	else if ((is_post || is_get) && is_stream)
+		begin_stream(h, e, is_get);
 	else if (is_get && is_status)
 		answer_status(h, e);
-	else if (is_options && (is_api || is_status || is_broadcast))
+	else if (is_options && (is_api || is_stream || is_status || is_broadcast))
 		respond(e, check_origin(h, e) ? 204 : 403);
 	else if (is_get && strcmp(path, "/healthz") == 0)
 	{
@@ -640,7 +893,7 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 		answer_ready(h, e);
 	else if (is_get && answer_page(h, e, path))
 		return 0;
-	else if (is_api || is_broadcast)
+	else if (is_api || is_stream || is_broadcast)
 		respond_error(e, 405, "method_not_allowed", "use POST", NULL);
 	else
 		respond_error(e, 404, "not_found", "there is nothing here", NULL);
@@ -673,6 +926,8 @@ http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **e
 				body_complete(h, *exchange);
 			return 0;
 		case LWS_CALLBACK_HTTP_WRITEABLE:
+			if (*exchange != NULL && (*exchange)->stream != NULL)
+				return write_stream(*exchange);
 			return *exchange != NULL && (*exchange)->status != 0 ? write_response(h, exchange) : 0;
 		case LWS_CALLBACK_HTTP_FILE_COMPLETION:
 			return lws_http_transaction_completed(wsi) != 0 ? -1 : 0;

@@ -8,6 +8,7 @@
 #include "admission.h"
 #include "auth.h"
 #include "buffer.h"
+#include "connection.h"
 #include "options.h"
 #include "pages.h"
 #include "relay.h"
@@ -26,6 +27,7 @@ struct http_calls
 };
 
 struct http *http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner);
+void	http_serve(struct http *h, struct connections *connections);		/* before the first turn */
 void	http_free(struct http *h);
 
 /* A libwebsockets callback's reason; *exchange is the connection's, NULL at first. Returns what the callback is to return. */
@@ -33,6 +35,10 @@ int		http_event(struct http *h, struct lws *wsi, int reason, struct http_exchang
 
 /* Where the client is, as it is counted; while the headers are there. */
 void	http_address(const struct http *h, struct lws *wsi, char address[ADDRESS_MAX]);
+
+/* connections_calls of streams */
+void	http_stream_writable(void *exchange);
+void	http_stream_close(void *exchange, int code, const char *reason);
 
 /* Refuses a request whose headers have been read, before anything was answered. */
 int		http_refuse(struct lws *wsi, unsigned int status);

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "files.h"
 #include "log.h"
 #include "memory.h"
 
@@ -75,8 +75,6 @@ read_jwks(struct keyfiles *f, const char *path)
 	char   *text;
 	const char *problem;
 
-	if (stat(path, &f->seen) != 0)
-		f->seen = (struct stat) {0};
 	text = read_file(path, &len);
 	if (text == NULL)
 		return false;
@@ -89,24 +87,12 @@ read_jwks(struct keyfiles *f, const char *path)
 	return problem == NULL;
 }
 
-static bool
-is_same(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-		a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 void
 keyfiles_look(struct keyfiles *f)
 {
 	const char *path = f->options->jwks_file;
-	struct stat now;
 
-	if (path[0] == '\0')
-		return;
-	if (stat(path, &now) != 0)
-		now = (struct stat) {0};
-	if (!is_same(&now, &f->seen))
+	if (path[0] != '\0' && files_changed(&f->seen, path))
 		read_jwks(f, path);
 }
 
@@ -118,7 +104,7 @@ keyfiles_new(const struct options *o)
 	f->options = o;
 	f->keys = keys_new();
 	memory_require(f->keys);
-	if ((o->jwt_secret_file[0] == '\0' || read_secret(f, o->jwt_secret_file)) && (o->jwks_file[0] == '\0' || read_jwks(f, o->jwks_file)))
+	if ((o->jwt_secret_file[0] == '\0' || read_secret(f, o->jwt_secret_file)) && (o->jwks_file[0] == '\0' || (files_changed(&f->seen, o->jwks_file), read_jwks(f, o->jwks_file))))
 		return f;
 	keyfiles_free(f);
 	return NULL;

@@ -105,7 +105,7 @@ loop_new(void)
 	struct loop *l = memory_new(sizeof(*l));
 
 	lws_set_log_level(LLL_ERR | LLL_WARN, library_log);
-	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8;
+	info.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8 | LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
 	info.port = CONTEXT_PORT_NO_LISTEN;
 	info.max_http_header_data = HEADER_ROOM;
 	info.timeout_secs = 10;

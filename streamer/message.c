@@ -86,7 +86,7 @@ read_object(struct message *m, struct json_value v)
 static const char *
 read_frame(struct message *m, enum message_format format)
 {
-	const char *problem = format == MESSAGE_ARRAYS ? read_array(m, json_root(m->doc)) : read_object(m, json_root(m->doc));
+	const char *problem = format != MESSAGE_OBJECTS ? read_array(m, json_root(m->doc)) : read_object(m, json_root(m->doc));
 
 	if (problem != NULL)
 		return problem;
@@ -241,7 +241,7 @@ bool
 message_peek_event(enum message_format format, const char *text, size_t len, char *event, size_t size)
 {
 	const char *end = text + len;
-	const char *p = skip_sign(text, end, format == MESSAGE_ARRAYS ? '[' : '{');
+	const char *p = skip_sign(text, end, format != MESSAGE_OBJECTS ? '[' : '{');
 
 	for (int i = 0; p != NULL && i < 5; i++)
 	{
@@ -259,7 +259,7 @@ message_peek_event(enum message_format format, const char *text, size_t len, cha
 		behind = value != NULL ? skip_scalar(value, end) : NULL;
 		if (behind == NULL)
 			return false;
-		if (format == MESSAGE_ARRAYS ? i == 3 : strcmp(name, "event") == 0)
+		if (format != MESSAGE_OBJECTS ? i == 3 : strcmp(name, "event") == 0)
 			return copy_string(value, behind, end, event, size);
 		p = skip_sign(behind, end, ',');
 	}
@@ -298,10 +298,33 @@ put_head(struct buffer *out, enum message_format format, const char *join_ref, c
 	buffer_puts(out, is_object ? ",\"payload\":" : ",");
 }
 
+/* A line of data for each line of the payload: JSON as it was stored may have several, ended in any of the three ways that end a line here. */
+static void
+put_event_of_stream(struct buffer *out, const char *event, const char *payload, size_t len)
+{
+	const char *end = payload + len;
+
+	buffer_printf(out, "event: %s\ndata: ", event);
+	for (const char *p = payload, *stop; p < end; p = stop + 1)
+	{
+		for (stop = p; stop < end && *stop != '\n' && *stop != '\r'; stop++)
+			;
+		buffer_put(out, p, (size_t) (stop - p));
+		if (stop < end)
+			buffer_puts(out, "\ndata: ");
+	}
+	buffer_puts(out, "\n\n");
+}
+
 void
 message_put(struct buffer *out, enum message_format format, const char *join_ref, const char *ref, const char *topic, const char *event,
 			const char *payload_json, size_t payload_len)
 {
+	if (format == MESSAGE_EVENTS)
+	{
+		put_event_of_stream(out, event, payload_json, payload_len);
+		return;
+	}
 	put_head(out, format, join_ref, ref, topic, event);
 	buffer_put(out, payload_json, payload_len);
 	buffer_putc(out, format == MESSAGE_OBJECTS ? '}' : ']');
@@ -311,9 +334,17 @@ void
 message_put_reply(struct buffer *out, enum message_format format, const char *join_ref, const char *ref, const char *topic, bool ok,
 				  const char *response_json, size_t response_len)
 {
-	put_head(out, format, join_ref, ref, topic, "phx_reply");
+	if (format == MESSAGE_EVENTS)
+		buffer_puts(out, "event: phx_reply\ndata: ");
+	else
+		put_head(out, format, join_ref, ref, topic, "phx_reply");
 	buffer_puts(out, ok ? "{\"status\":\"ok\",\"response\":" : "{\"status\":\"error\",\"response\":");
 	buffer_put(out, response_json, response_len);
+	if (format == MESSAGE_EVENTS)
+	{
+		buffer_puts(out, "}\n\n");
+		return;
+	}
 	buffer_puts(out, format == MESSAGE_OBJECTS ? "}}" : "}]");
 }
 

@@ -19,6 +19,8 @@ enum message_format
 {
 	MESSAGE_ARRAYS,				/* 2.0.0: [join_ref, ref, topic, event, payload] */
 	MESSAGE_OBJECTS,			/* 1.0.0: {"topic", "event", "payload", "ref", "join_ref"?} */
+	MESSAGE_DEFLATED,			/* as arrays, but large batches of changes are compressed, in binary frames */
+	MESSAGE_EVENTS,				/* outwards server-sent events: event and payload alone; inwards like arrays */
 };
 
 /* A broadcast as a binary frame carries it (2.0.0 only): slices of the frame. */

@@ -60,7 +60,6 @@ enum metric_type
 	X(POLICY_QUESTIONS, "sync_policy_questions_total", COUNTER, NULL, "Times that the database was asked which rows an identity may see.") \
 	X(POLICY_KEYS, "sync_policy_keys_total", COUNTER, NULL, "Keys in those questions.") \
 	X(POLICY_TIME, "sync_policy_seconds", TIMES, NULL, "Time to the answer of such a question, waiting included.") \
-	X(COALESCED, "sync_changes_coalesced_total", COUNTER, NULL, "Changes that a newer one of the same row overtook before they went out.") \
 	X(NUDGES, "sync_nudges_total", COUNTER, NULL, "Sessions told to pull a table instead of being sent a storm of changes.") \
 	X(VERDICTS, "sync_push_verdicts_total", COUNTER, "status", "Changes pushed, by status of the verdict.") \
 	X(OUTCOMES, "sync_push_outcomes_total", COUNTER, "outcome", "Changes pushed, by outcome of the verdict.") \

@@ -62,6 +62,9 @@ static const struct option table[] = {
 	{"max-clients-per-user", COUNT, AT(max_clients_per_user), "100", 0, 1000000, "connected clients of one user; 0: any number"},
 	{"max-joins-per-second", COUNT, AT(max_joins_per_second), "25", 0, 100000, "joins of one client; 0: any number"},
 	{"max-requests-per-second", COUNT, AT(max_requests_per_second), "100", 0, 100000, "HTTP requests of one user; 0: any number"},
+	{"compress", SWITCH, AT(compress), NULL, 0, 0, "gzip answers over HTTP for clients that take it"},
+	{"tls-cert", TEXT, AT(tls_cert), "", 0, 0, "file with the certificate chain, PEM; empty: no TLS; read again when it changes"},
+	{"tls-key", TEXT, AT(tls_key), "", 0, 0, "file with its key, PEM"},
 	{"trusted-proxies", LIST, AT(trusted_proxies), "", 0, 0, "addresses and networks whose --proxy-header is believed"},
 	{"proxy-header", TEXT, AT(proxy_header), "x-forwarded-for", 0, 0, "where they tell the client's address: that or forwarded"},
 	{"upkeep-interval", SECONDS, AT(upkeep_interval_s), "3600", 0, 604800, "seconds between purges; 0: this streamer does no upkeep"},
@@ -361,6 +364,11 @@ complete(struct options *o, struct buffer *error)
 	if (o->jwt_secret_file[0] == '\0' && o->jwks_file[0] == '\0')
 	{
 		buffer_puts(error, "--jwt-secret-file or --jwks-file is required: the file with the secret that tokens are signed with, or the keys");
+		return false;
+	}
+	if ((o->tls_cert[0] == '\0') != (o->tls_key[0] == '\0'))
+	{
+		buffer_puts(error, "--tls-cert and --tls-key are given together or not at all");
 		return false;
 	}
 	return derive(&o->query_database, o->database, "sync_query", error) &&

@@ -43,6 +43,9 @@ struct options
 	int		max_clients_per_user;
 	int		max_joins_per_second;
 	int		max_requests_per_second;
+	bool	compress;			/* answers over HTTP */
+	char   *tls_cert;			/* "" = plain HTTP */
+	char   *tls_key;
 	char   *trusted_proxies;	/* comma list of networks */
 	char   *proxy_header;
 	int		upkeep_interval_s;

@@ -59,6 +59,7 @@ read_config(struct json_value payload)
 	r->is_private = read_flag(config, "private");
 	r->acks_broadcasts = read_flag(broadcast, "ack");
 	r->hears_itself = read_flag(broadcast, "self");
+	r->asks_readiness = read_flag(broadcast, "replication_ready");
 	r->has_presence = read_flag(presence, "enabled");
 	r->is_supabase = json_type(json_member(config, "postgres_changes")) == JSON_ARRAY;
 	r->is_anonymous = read_flag(presence, "anonymous");
@@ -173,6 +174,8 @@ be_ready(struct session *s)
 	tell_bindings(s);
 	if (is_join)
 		entrance_enter(s);
+	if (is_join && s->realtime->asks_readiness)
+		realtime_system(s, "system", true, "Replication connection established");		/* they come by the stream that every join waits for */
 }
 
 static void
@@ -423,6 +426,9 @@ realtime_deliver(struct session *s, struct batches *b, const struct stream_chang
 		struct frame *const *frames = bindings_frames(s->realtime->bindings, b, feed_tables(s->feed), changes[i]);
 
 		for (; *frames != NULL && s->state == SESSION_LIVE; frames++)
+		{
+			(*frames)->committed_us = b->is_replay ? 0 : changes[i]->committed_us;
 			s->calls.put(s->connection, (struct outbox_entry){.frame = frame_retain(*frames), .session = s->id, .is_live = true});
+		}
 	}
 }

@@ -35,6 +35,7 @@ struct realtime
 	bool	is_private;
 	bool	acks_broadcasts;
 	bool	hears_itself;			/* its own broadcasts too */
+	bool	asks_readiness;			/* to be told when broadcasts from the database come */
 	bool	is_supabase;			/* its client is Supabase's, by the looks of its config */
 	bool	has_presence;			/* it wants to know who is there */
 	bool	is_anonymous;			/* when it is present it shows a random key and nothing else */

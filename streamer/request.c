@@ -72,6 +72,20 @@ refusal(const struct answer *a)
 	return (struct request_error){500, "internal", "the request failed in the database", NULL, false};
 }
 
+unsigned int
+request_status(const char *code)
+{
+	static const struct { const char *code; unsigned int status; } limits[] = {{"too_many_clients", 429}, {"too_many_joins", 429}, {"busy", 503}, {"timeout", 503}, {"internal", 500}};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		if (strcmp(code, limits[i].code) == 0)
+			return limits[i].status;
+	for (size_t i = sizeof(own_errors) / sizeof(own_errors[0]); i > 0; i--)		/* unavailable: 503, the last of that name */
+		if (strcmp(code, own_errors[i - 1].code) == 0)
+			return (unsigned int) own_errors[i - 1].status;
+	return 500;
+}
+
 struct request_error
 request_error(const struct answer *a)
 {

@@ -28,6 +28,8 @@ enum request_kind
 /* What clients may ask by name, on a channel as over HTTP. false: there is nothing of that name. */
 bool	request_named(const char *name, enum request_kind *kind);
 
+unsigned int request_status(const char *code);		/* the HTTP status of an error by this name */
+
 /* Borrowed texts: the pool copies what it keeps. */
 struct request
 {

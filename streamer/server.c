@@ -9,12 +9,15 @@
 #include <libwebsockets.h>
 
 #include "admission.h"
+#include "files.h"
 #include "log.h"
 #include "memory.h"
 #include "origin.h"
+#include "tls.h"
 #include "poller.h"
 #include "writer.h"
 
+#define KEEPALIVE_S 60
 #define CLOSE_LIMIT_S 5				/* for the closing handshake */
 #define REASON_MAX 64
 #define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
@@ -29,6 +32,8 @@ struct server
 	struct admission *admission;
 	struct lws_vhost *vhost;
 	struct writer writer;
+	struct stat seen_cert;			/* when TLS was set up last */
+	struct stat seen_key;
 	bool	is_stopping;
 };
 
@@ -307,6 +312,45 @@ static const struct lws_protocols protocols[] = {
 	{0},
 };
 
+static bool
+set_up_tls(struct server *s, struct lws_context_creation_info *info)
+{
+	const struct options *o = s->options;
+	char	reason[128];
+
+	files_changed(&s->seen_cert, o->tls_cert);
+	files_changed(&s->seen_key, o->tls_key);
+	info->options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+	info->ssl_cert_filepath = o->tls_cert;
+	info->ssl_private_key_filepath = o->tls_key;
+	info->ssl_options_set = tls_options();
+	info->alpn = "http/1.1";
+	if (tls_is_usable(o->tls_cert, o->tls_key, reason, sizeof(reason)))
+		return true;
+	log_event(LOG_LEVEL_ERROR, "tls_unusable", "certificate=\"%s\" key=\"%s\" reason=\"%s\"", o->tls_cert, o->tls_key, reason);
+	return false;
+}
+
+/* Once a second. New connections get the new certificate; one that does not fit its key, as between two files being written, is let be. */
+void
+server_look(struct server *s)
+{
+	const struct options *o = s->options;
+	char	reason[128];
+	bool	has_changed;
+
+	if (o->tls_cert[0] == '\0')
+		return;
+	has_changed = files_changed(&s->seen_cert, o->tls_cert);
+	has_changed = files_changed(&s->seen_key, o->tls_key) || has_changed;
+	if (!has_changed)
+		return;
+	if (!tls_is_usable(o->tls_cert, o->tls_key, reason, sizeof(reason)))
+		log_event(LOG_LEVEL_ERROR, "tls_unusable", "certificate=\"%s\" key=\"%s\" reason=\"%s\" kept=yes", o->tls_cert, o->tls_key, reason);
+	else if (lws_tls_cert_updated(loop_context(s->loop), o->tls_cert, o->tls_key, NULL, 0, NULL, 0) == 0)
+		log_event(LOG_LEVEL_INFO, "tls_read", "certificate=\"%s\"", o->tls_cert);
+}
+
 struct server *
 server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission)
 {
@@ -327,6 +371,14 @@ server_new(struct loop *l, const struct options *o, struct http *http, struct ad
 	info.timeout_secs = 10;
 	info.keepalive_timeout = 30;
 	info.server_string = "sync-streamer";
+	info.ka_time = KEEPALIVE_S;		/* finds the other end gone where nobody pings: plain requests, streams of events */
+	info.ka_probes = 3;
+	info.ka_interval = 10;
+	if (o->tls_cert[0] != '\0' && !set_up_tls(s, &info))
+	{
+		free(s);
+		return NULL;
+	}
 	s->vhost = lws_create_vhost(loop_context(l), &info);
 	if (s->vhost != NULL)
 		return s;

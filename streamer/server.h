@@ -16,6 +16,7 @@ struct server;
 struct server *server_new(struct loop *l, const struct options *o, struct http *http, struct admission *admission);
 void	server_free(struct server *s);		/* after the loop is gone: libwebsockets closes clients when its context goes */
 void	server_serve(struct server *s, struct connections *connections);		/* before the first turn */
+void	server_look(struct server *s);			/* once a second: takes a changed certificate */
 void	server_stop_listening(struct server *s);
 void	server_turn_end(struct server *s);		/* sends what this turn has made */
 

@@ -139,7 +139,8 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 {
 	s->now_ms = now_ms;
 	memcpy(s->topic, m->topic, sizeof(s->topic));
-	memcpy(s->join_ref, m->join_ref, sizeof(s->join_ref));
+	memcpy(s->ref, m->ref, sizeof(s->ref));
+	memcpy(s->join_ref, m->join_ref[0] != '\0' ? m->join_ref : m->ref, sizeof(s->join_ref));
 	s->identity = *identity;
 	*identity = (struct token){0};
 	session_enter(s, SESSION_AUTHENTICATED);
@@ -148,12 +149,14 @@ session_begin(struct session *s, const struct message *m, struct token *identity
 void
 session_join(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
 {
-	static const char *const without[] = {"access_token", "sync_token", "fields", NULL};
+	static const char *const without[] = {"access_token", "sync_token", "fields", "compress", NULL};
 	struct buffer base;
 
 	session_begin(s, m, identity, now_ms);
 	s->device_id = raw_text(json_member(m->payload, "device_id"));
 	s->token = raw_text(json_member(m->payload, "sync_token"));
+	if (s->format == MESSAGE_ARRAYS && json_equals(json_member(m->payload, "compress"), "deflate"))
+		s->format = MESSAGE_DEFLATED;
 	s->wants_fields = json_equals(json_member(m->payload, "fields"), "changed");
 	buffer_init(&base);
 	request_rewrite(&base, m->payload, without, NULL);
@@ -230,7 +233,7 @@ session_reply_to_join(struct session *s, bool is_ok, const struct buffer *respon
 
 	metric_add_for(is_ok ? METRIC_JOINS : METRIC_JOINS_REFUSED, s->kind == SESSION_SYNC ? "sync" : "realtime", 1);
 	buffer_init(&text);
-	message_put_reply(&text, s->format, s->join_ref, s->join_ref, s->topic, is_ok, response->data, response->len);
+	message_put_reply(&text, s->format, s->join_ref, s->ref, s->topic, is_ok, response->data, response->len);
 	put_text(s, &text, NULL);
 	buffer_free(&text);
 }
@@ -275,19 +278,15 @@ put_page(struct session *s, const struct page *page)
 {
 	struct cursor *cursor = cursor_new(page->position, strlen(page->position));
 	struct buffer payload;
-	struct buffer text;
 
 	buffer_init(&payload);
-	buffer_init(&text);
 	page_put(&payload, page);
 	memory_require(payload.failed ? NULL : payload.data);
-	message_put(&text, s->format, NULL, NULL, s->topic, "changes", payload.data, payload.len);
-	put_text(s, &text, cursor);
+	s->calls.put(s->connection, (struct outbox_entry){.frame = batch_frame(s->format, s->topic, payload.data, payload.len), .cursor = cursor_retain(cursor), .session = s->id});
 	cursor_release(s->queued);
 	s->queued = cursor;
 	s->is_mid_round = page->has_more;
 	s->cursor_ms = s->now_ms;
-	buffer_free(&text);
 	buffer_free(&payload);
 }
 

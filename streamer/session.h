@@ -111,7 +111,8 @@ struct session
 	void   *connection;
 	const struct feed *feed;
 	char	topic[MESSAGE_TOPIC_MAX + 1];
-	char	join_ref[MESSAGE_REF_MAX + 1];
+	char	join_ref[MESSAGE_REF_MAX + 1];	/* the join's ref where its client sent none */
+	char	ref[MESSAGE_REF_MAX + 1];	/* of the join, for its reply */
 	enum message_format format;	/* of its client */
 	struct token identity;		/* owned */
 	struct realtime *realtime;	/* owned; NULL unless SESSION_REALTIME */

@@ -30,6 +30,7 @@
 #include "wal.h"
 
 #define TICK_MS 50
+#define DEVICE_VALUES_MAX 4096	/* of a row of sync.device: what its client says of itself has at most 4096 bytes */
 #define SECOND_MS 1000
 #define STOP_LIMIT_MS 1500
 
@@ -257,11 +258,39 @@ woken(void *owner)
 	feed_wake(s->feed);
 }
 
+/* A device that was revoked loses its channels before anything of this transaction goes out. Where the stream has a gap the pull that bridges it refuses them. */
+static void
+cut_revoked(struct streamer *s, const struct transaction *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+	{
+		const struct stream_change *c = &t->changes[i];
+		const struct sync_table *table = c->kind == CHANGE_ROW ? tables_by_id(feed_tables(s->feed), c->table_id) : NULL;
+		struct json *doc;
+		struct json_value row;
+		char   *user;
+		char   *device;
+
+		if (table == NULL || strcmp(table->entity_type, "sync.device") != 0)
+			continue;
+		doc = json_parse(c->json, c->json_len, DEVICE_VALUES_MAX);
+		row = json_member(json_root(doc), "data");
+		user = json_strdup(json_member(row, "user_id"));
+		device = json_strdup(json_member(row, "device_id"));
+		if (user != NULL && device != NULL && json_type(json_member(row, "revoked_at")) == JSON_STRING)
+			connections_revoke(s->connections, user, device);
+		free(user);
+		free(device);
+		json_free(doc);
+	}
+}
+
 static void
 released(void *owner, struct transaction *t)
 {
 	struct streamer *s = owner;
 
+	cut_revoked(s, t);
 	hub_released(s->hub, t, loop_now_ms());
 }
 
@@ -498,6 +527,7 @@ tick(void *owner)
 		return;
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
+	server_look(s->server);
 	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
 	pages_tick(s->pages, now_ms, unix_now_ms());
@@ -523,7 +553,7 @@ set_up_clients(struct streamer *s)
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
 		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
 	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
-	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .device = device_moved};
+	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .stream_writable = http_stream_writable, .stream_close = http_stream_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};
 	static const struct rooms_calls rooms_calls = {.relay = relay, .wake = wake_relay};
 	static const struct http_calls http_calls = {.submit = submit, .broadcast = broadcast, .missing = missing, .status = status};
@@ -542,6 +572,7 @@ set_up_clients(struct streamer *s)
 	if (s->server == NULL)
 		return false;
 	server_serve(s->server, s->connections);
+	http_serve(s->http, s->connections);
 	return true;
 }
 

@@ -48,18 +48,19 @@ only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
 only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
-only 'openssl/.*\.h' pem.c
+only 'openssl/.*\.h' pem.c tls.c
 only 'arpa/inet\.h' address.c
+only 'zlib\.h' zip.c
 
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files presence topics relay rights posted)
-mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles rates)
+mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles rates zip)
 mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats process)
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
 mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection hub_parts delivery)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
-mapfile -t -O ${#middle[@]} middle < <(present address admission)
+mapfile -t -O ${#middle[@]} middle < <(present address admission stream tls)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}
 never "level 0 knows nothing above it" '"(feed|hub|session|wal|query|upkeep|maintain|pg|server|http)\.h"' ${pure[@]+"${pure[@]}"}
 never "level 1 reaches level 2 only by callbacks" '"(wal|query|upkeep|maintain|pg|server|http)\.h"' ${middle[@]+"${middle[@]}"}

@@ -30,7 +30,7 @@ find_missing_packages() {
   { have pg_config && [ -e "$(pg_config --pkglibdir)/wal2json.so" ]; } || need "postgresql-$major-wal2json"
   { have pg_config && [ -e "$(pg_config --sharedir)/extension/pgtap.control" ]; } || need "postgresql-$major-pgtap"
   local pair
-  for pair in libpq:libpq-dev libwebsockets:libwebsockets-dev libjwt:libjwt-dev openssl:libssl-dev; do
+  for pair in libpq:libpq-dev libwebsockets:libwebsockets-dev libjwt:libjwt-dev openssl:libssl-dev zlib:zlib1g-dev; do
     { have pkg-config && pkg-config --exists "${pair%%:*}"; } || need "${pair#*:}"
   done
   [ -e /usr/include/jsmn.h ] || need libjsmn-dev

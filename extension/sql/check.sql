@@ -15,6 +15,8 @@ UNION ALL
 SELECT 'error', 'output_plugin_libraries', 'does not list wal2json: this minor loads no plugin that is not listed',
        'ALTER SYSTEM SET output_plugin_libraries = ''pgoutput'', ''test_decoding'', ''wal2json''; SELECT pg_reload_conf();'
 FROM server WHERE version >= coalesce(first_minor, 190000)
+  -- a streamer that runs with --plugin pgoutput does not need it
+  AND NOT EXISTS (SELECT FROM pg_replication_slots s WHERE s.slot_name LIKE 'sync\_%' AND s.plugin = 'pgoutput')
   AND NOT 'wal2json' = ANY (regexp_split_to_array(coalesce(current_setting('output_plugin_libraries', true), ''), '[\s,"]+'))
 UNION ALL
 SELECT 'warning', 'server_version', format('%s applies policies of another role to cached plans (CVE-2026-14666)', current_setting('server_version')),

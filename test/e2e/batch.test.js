@@ -1,5 +1,6 @@
 // batch.test.js - a thousand offline changes, one of which breaks a deferred foreign key and one names no table: 998 are applied.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: a push over HTTP, nothing is decoded
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { World } from '../lib/world.js';

@@ -1,5 +1,6 @@
 // body_limits.test.js - a body that is announced too large, or sent so, is answered 413, however it comes; headers have a limit too.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: requests that are refused, nothing is decoded
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { World } from '../lib/world.js';

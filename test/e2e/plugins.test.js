@@ -73,6 +73,19 @@ for (const [plugin, others] of [['wal2json', 'pgoutput, test_decoding'], ['pgout
     await complainsUntilCured(plugin, new RegExp(`plugin_refused plugin=${plugin} cure=.*output_plugin_libraries`), () => superuser(cure, 'SELECT pg_reload_conf()'));
   });
 
+test('sync.check() does not ask for wal2json where pgoutput decodes', async (t) => {
+  if ((await world.value("SELECT current_setting('output_plugin_libraries', true)")) === null) return t.skip('this minor of PostgreSQL has no such setting');
+  const found = () => world.value("SELECT count(*)::int FROM sync.check() WHERE object = 'output_plugin_libraries'");
+  superuser('ALTER SYSTEM SET output_plugin_libraries = pgoutput', 'SELECT pg_reload_conf()');
+  await until('it is found', async () => (await found()) === 1);
+  world.streamer.options = { plugin: 'pgoutput' };
+  await world.streamer.launch();
+  assert.equal(await found(), 0);
+  await world.streamer.stop();
+  superuser('ALTER SYSTEM RESET output_plugin_libraries', 'SELECT pg_reload_conf()');
+  await until('it is listed again', async () => (await found()) === 0);
+});
+
 test('wal2json is not installed', async () => {
   superuser("ALTER SYSTEM SET dynamic_library_path = '/nowhere'", 'SELECT pg_reload_conf()');
   await until('the setting is in force', async () => (await world.value('SHOW dynamic_library_path')) === '/nowhere');

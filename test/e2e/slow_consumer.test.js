@@ -12,7 +12,8 @@ before(async () => (world = await World.start()));
 after(() => world.stop());
 
 const tcp = (client) => client.socket.conn._socket;
-const resyncs = (client) => client.events.filter(({ name }) => name === 'resync').length;
+// the one reason counts what waits in the socket's queue, the other what waits before it
+const wasTooSlow = (client) => client.events.some(({ name, payload }) => name === 'resync' && ['too slow', 'too much has changed'].includes(payload.reason));
 
 test('one that stands still is told to pull, the other of its team misses nothing meanwhile', async () => {
   const ada = await world.join('ada');
@@ -22,11 +23,11 @@ test('one that stands still is told to pull, the other of its team misses nothin
     await world.addNote(1, `note ${i}`, BODY);
     if (i % 10 === 9) await ada.sees(`${i + 1} notes`, (copy) => copy.rows('note').length === i + 1);
   }
-  assert.equal(resyncs(ada), 0, 'the control never left the stream');
+  assert.ok(!wasTooSlow(ada), 'the control was fast enough');
   assert.ok(ben.copy.rows('note').length < NOTES);
   tcp(ben).resume();
   await ben.sees('all notes', (copy) => copy.rows('note').length === NOTES);
-  assert.ok(resyncs(ben) > 0, 'what did not fit was not kept for it');
+  assert.ok(wasTooSlow(ben), 'what did not fit was not kept for it');
   await world.addNote(1, 'after all this');
   for (const client of [ada, ben]) await client.sees('the note after', (copy) => copy.rows('note').some((note) => note.title === 'after all this'));
 });

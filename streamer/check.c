@@ -12,6 +12,7 @@
 #include "keyfiles.h"
 #include "pages.h"
 #include "plugin.h"
+#include "tls.h"
 
 #define SLOT_PATIENCE_MS 5000
 #define UPKEEP_FUNCTIONS "'sync.checkpoint(bigint)', 'sync.feed_tables()', 'sync.feed_rows(integer, text[])', 'sync.relay(json)', 'sync.status()', " \
@@ -226,8 +227,17 @@ check_files(struct check *c, const struct options *o)
 	static const struct pages_calls no_calls;
 	struct keyfiles *keys = keyfiles_new(o);
 	struct pages *pages = pages_new(o, &no_calls, NULL);
+	char	reason[256] = "";
+	char	what[320];
 
 	judge(c, keys != NULL, "the keys of tokens can be read", "see the line above; the streamer's user must be able to read --jwt-secret-file and --jwks-file");
+	if (o->tls_cert[0] != '\0' && tls_is_usable(o->tls_cert, o->tls_key, reason, sizeof(reason)))
+		good(c, "certificate and key can be used");
+	else if (o->tls_cert[0] != '\0')
+	{
+		snprintf(what, sizeof(what), "certificate and key can be used: %s", reason);
+		wrong(c, what, "--tls-cert and --tls-key name PEM files that belong together and that the streamer's user can read");
+	}
 	judge(c, pages != NULL, "metrics are guarded as said", "see the line above; --metrics-token-file holds 16 characters or more");
 	keyfiles_free(keys);
 	pages_free(pages);

@@ -426,6 +426,9 @@ realtime_deliver(struct session *s, struct batches *b, const struct stream_chang
 		struct frame *const *frames = bindings_frames(s->realtime->bindings, b, feed_tables(s->feed), changes[i]);
 
 		for (; *frames != NULL && s->state == SESSION_LIVE; frames++)
+		{
+			(*frames)->committed_us = b->is_replay ? 0 : changes[i]->committed_us;
 			s->calls.put(s->connection, (struct outbox_entry){.frame = frame_retain(*frames), .session = s->id, .is_live = true});
+		}
 	}
 }

@@ -65,7 +65,7 @@ struct transaction
 	size_t	refs;
 	size_t	releases;		/* that hold it, see queue.h */
 	uint64_t xid;
-	uint64_t serial;			/* the hub's: ascending in the order of release */
+	uint64_t serial;			/* the hub's: ascending in the order of release; 0: never released, see feed_calls.hold */
 	enum barrier barrier;
 	bool	needs_reload;		/* the list of tables must be read again before this is released */
 	size_t	bytes;				/* of memory, about */

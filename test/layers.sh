@@ -42,7 +42,7 @@ present() {                     # the files of the modules named
 }
 
 # loop.c is the one event loop, which the library owns; its header shows nothing of it
-only 'libwebsockets\.h' server.c http.c loop.c writer.c http_page.c
+only 'libwebsockets\.h' server.c http_parts.h http.c http_request.c http_response.c http_stream.c loop.c writer.c http_page.c
 # pg.h is the adapter's header: it shows libpq, so it is under the same rule
 only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.c
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
@@ -58,7 +58,7 @@ mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stat
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
-mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection)
+mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection hub_parts delivery)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)
 mapfile -t -O ${#middle[@]} middle < <(present address admission stream tls)
 never "level 0 is pure: no sockets" '<(sys/socket|netinet/.*|arpa/.*|sys/epoll|poll)\.h>' ${pure[@]+"${pure[@]}"}

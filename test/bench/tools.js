@@ -46,7 +46,7 @@ export async function startWorld(how, users, { rows, options = {}, settings = {}
     tcp: true,
     fsync: true,
     settings: { shared_buffers: '512MB', max_wal_size: '8GB', checkpoint_timeout: '1h', max_connections: '50', ...settings },
-    options: { 'log-level': 'warning', 'max-clients': 19000, 'max-clients-per-address': 0, ...plugin, ...options },
+    options: { 'log-level': 'warning', 'max-clients': 19000, 'max-clients-per-address': 0, 'max-clients-per-user': 0, 'max-requests-per-second': 0, ...plugin, ...options },
   });
 }
 

@@ -70,6 +70,7 @@ test('files that cannot be used', async () => {
   const bad = path.join(server.directory, 'bad');
   writeFileSync(bad, 'short');
   await finds('keys', /WRONG +the keys of tokens can be read/, nothing, nothing, '--jwks-file', bad);
+  await finds('the certificate', /WRONG +certificate and key can be used/, nothing, nothing, '--tls-cert', bad, '--tls-key', bad);
   await finds('the token', /WRONG +metrics are guarded as said/, nothing, nothing, '--metrics-token-file', bad);
   await finds('no file', /WRONG +metrics are guarded as said/, nothing, nothing, '--metrics-token-file', '/no/such/file');
 });

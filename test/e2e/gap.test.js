@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { World } from '../lib/world.js';
 import { assertEqualCopy, isEqualCopy } from '../lib/expected.js';
 import { metric } from '../lib/metrics.js';
+import { Channel, realtime } from '../lib/supabase.js';
 import { until } from '../lib/wait.js';
 
 const KILLS = 20;
@@ -65,6 +66,20 @@ test(`the walsender is killed ${KILLS} times under load: no resync, no pull, cop
   assert.equal(await metric(world, 'sync_gaps_total', { outcome: 'resync' }), 0);
   await assertEqualCopy(world.database, clients[2].copy, ['note']);
   for (const client of clients) await client.disconnect();
+});
+
+test("a channel of Supabase's client stays joined, and gets what came in the gap", async () => {
+  const client = await realtime(world, 'ada');
+  const channel = await new Channel(client, 'changes', [{ event: '*', schema: 'public', table: 'note' }]).subscribe();
+  const bridged = await metric(world, 'sync_gaps_total', { outcome: 'bridged' });
+  await breakStream();
+  const id = await world.addNote(1, 'in the gap');
+  await channel.sees('it', ({ new: row }) => row.id === id);
+  assert.equal(await metric(world, 'sync_gaps_total', { outcome: 'bridged' }), bridged + 1);
+  const live = await world.addNote(1, 'live');
+  await channel.sees('a live change', ({ new: row }) => row.id === live);
+  assert.deepEqual(channel.statuses, ['SUBSCRIBED']);
+  await client.disconnect();
 });
 
 test('a member removed during a gap gets nothing of it', async () => {

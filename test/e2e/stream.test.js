@@ -14,7 +14,12 @@ before(async () => {
   world = await World.start({ options: { 'ping-interval': 1, 'max-clients-per-address': 5, 'allow-origin': 'http://app.example' } });
   await world.sql("INSERT INTO note (team_id, title) SELECT 1, 'note ' || i FROM generate_series(1, 2500) i");
 });
-after(() => world?.stop());
+// one that is left open would keep this process waiting for it
+const readers = [];
+after(() => {
+  for (const reader of readers) reader.close();
+  return world?.stop();
+});
 
 /** A client that keeps a copy, as EventSource does it: with the token of its last event when it connects again. */
 class Reader {
@@ -25,6 +30,7 @@ class Reader {
 
   constructor(sub, { token = () => world.streamer.token(sub), query = `device_id=${sub}-sse` } = {}) {
     const reader = this;
+    readers.push(this);
     this.source = new EventSource(`${world.streamer.url}/api/v1/sync/stream?${query}`, {
       fetch: async (url, init) => {
         const response = await fetch(url, { ...init, headers: { ...init.headers, authorization: `Bearer ${token()}` } });
@@ -162,10 +168,10 @@ test('a stopping streamer ends its streams', async () => {
 });
 
 test('streams count as clients of their address', async () => {
-  const readers = await Promise.all(Array.from({ length: 5 }, () => new Reader('ada', { query: 'device_id=d&tables=' })));
-  await Promise.all(readers.map((reader) => until('it is open', () => reader.statuses.length > 0)));
+  const five = await Promise.all(Array.from({ length: 5 }, () => new Reader('ada', { query: 'device_id=d&tables=' })));
+  await Promise.all(five.map((reader) => until('it is open', () => reader.statuses.length > 0)));
   const sixth = await request(`${world.streamer.url}/api/v1/sync/stream`, { token: world.streamer.token('ada'), body: { device_id: 'd' } });
   assert.deepEqual([sixth.status, sixth.json.error.code], [429, 'too_many_clients']);
-  for (const reader of readers) reader.close();
+  for (const reader of five) reader.close();
   await until('there is room again', async () => (await post({ device_id: 'd', tables: [] }, { enough: () => true })).response.status === 200, { every_ms: 100 });
 });

@@ -220,6 +220,17 @@ fail(struct session *s)
 		session_resync(s, "rows could not be judged", s->now_ms, FAILED_MS / 2 + chance_below(FAILED_MS));
 }
 
+static void
+nudge(struct hub *h, struct session *s)
+{
+	s->subscription.is_flooded = false;
+	metric_add(METRIC_NUDGES, 1);
+	if (s->calls.is_blocked(s->connection))
+		session_too_slow(s, s->now_ms, hub_spread(h, SPREAD_MS));
+	else
+		session_resync(s, "too much has changed", s->now_ms, hub_spread(h, SPREAD_MS));
+}
+
 /* A session that must pull gets no batch before: its cursor might claim what only the pull will bring. */
 static void
 deliver(struct hub *h, struct session *s)
@@ -231,9 +242,7 @@ deliver(struct hub *h, struct session *s)
 	s->now_ms = h->now_ms;
 	if (sub->is_flooded)
 	{
-		sub->is_flooded = false;
-		metric_add(METRIC_NUDGES, 1);
-		session_resync(s, "too much has changed", s->now_ms, hub_spread(h, SPREAD_MS));
+		nudge(h, s);
 		return;
 	}
 	ready = queue_ready(sub, &has_failed);

@@ -28,6 +28,7 @@ test('one that stands still is told to pull, the other of its team misses nothin
   tcp(ben).resume();
   await ben.sees('all notes', (copy) => copy.rows('note').length === NOTES);
   assert.ok(wasTooSlow(ben), 'what did not fit was not kept for it');
+  assert.ok(!ben.events.some(({ name }) => name === 'close'), 'and its connection lived through it');
   await world.addNote(1, 'after all this');
   for (const client of [ada, ben]) await client.sees('the note after', (copy) => copy.rows('note').some((note) => note.title === 'after all this'));
 });

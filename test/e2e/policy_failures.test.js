@@ -14,7 +14,7 @@ GRANT SELECT ON parcel TO app;
 ALTER TABLE parcel ENABLE ROW LEVEL SECURITY;
 CREATE POLICY odd ON parcel TO app USING (CASE sync.user_id()
   WHEN 'eve' THEN 10 / weight > 0
-  WHEN 'sloth' THEN (SELECT count(*) FROM generate_series(1, 1000000)) >= 0
+  WHEN 'sloth' THEN (SELECT count(*) FROM generate_series(1, 3000000)) >= 0
   ELSE true END);
 SELECT sync.enable('parcel');
 `;

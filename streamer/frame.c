@@ -179,6 +179,12 @@ outbox_take(struct outbox *o, struct outbox_entry *entry)
 	o->head = (o->head + 1) % o->room;
 	o->count--;
 	o->bytes -= entry->frame->len;
+	if (o->count == 0)		/* most clients are idle most of the time */
+	{
+		free(o->entries);
+		o->entries = NULL;
+		o->room = o->head = 0;
+	}
 	return true;
 }
 

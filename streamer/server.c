@@ -21,7 +21,6 @@
 #define CLOSE_LIMIT_S 5				/* for the closing handshake */
 #define REASON_MAX 64
 #define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
-#define MESSAGE_KEPT 4096			/* of the memory for a client's messages */
 
 struct server
 {
@@ -208,8 +207,7 @@ receive(struct server *s, struct socket *socket, const char *data, size_t len)
 	if (!lws_is_final_fragment(socket->wsi) || lws_remaining_packet_payload(socket->wsi) > 0)
 		return 0;
 	connection_message(socket->connection, message->data != NULL ? message->data : "", message->len, is_binary, loop_now_ms(), time(NULL));
-	if (message->cap > MESSAGE_KEPT)
-		buffer_free(message);
+	buffer_free(message);		/* most clients are silent most of the time */
 	return 0;
 }
 

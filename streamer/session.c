@@ -100,6 +100,7 @@ session_new(uint64_t id, const struct session_calls *calls, void *connection, co
 	s->connection = connection;
 	s->feed = feed;
 	s->state = SESSION_NEW;
+	s->topic = s->ref = s->join_ref = "";
 	return s;
 }
 
@@ -107,6 +108,7 @@ void
 session_free(struct session *s)
 {
 	token_free(&s->identity);
+	free(s->names);
 	free(s->device_id);
 	free(s->base);
 	free(s->token);
@@ -134,13 +136,24 @@ raw_text(struct json_value v)
 	return json_type(v) == JSON_STRING ? memory_text(v.raw, v.len) : NULL;
 }
 
+/* In one piece of memory: there may be many thousands of sessions. */
+static void
+keep_names(struct session *s, const char *topic, const char *ref, const char *join_ref)
+{
+	size_t	topic_size = strlen(topic) + 1;
+	size_t	ref_size = strlen(ref) + 1;
+
+	s->names = memory_new(topic_size + ref_size + strlen(join_ref) + 1);
+	s->topic = memcpy(s->names, topic, topic_size);
+	s->ref = memcpy(s->names + topic_size, ref, ref_size);
+	s->join_ref = strcpy(s->names + topic_size + ref_size, join_ref);
+}
+
 void
 session_begin(struct session *s, const struct message *m, struct token *identity, int64_t now_ms)
 {
 	s->now_ms = now_ms;
-	memcpy(s->topic, m->topic, sizeof(s->topic));
-	memcpy(s->ref, m->ref, sizeof(s->ref));
-	memcpy(s->join_ref, m->join_ref[0] != '\0' ? m->join_ref : m->ref, sizeof(s->join_ref));
+	keep_names(s, m->topic, m->ref, m->join_ref[0] != '\0' ? m->join_ref : m->ref);
 	s->identity = *identity;
 	*identity = (struct token){0};
 	session_enter(s, SESSION_AUTHENTICATED);

@@ -110,9 +110,10 @@ struct session
 	struct session_calls calls;
 	void   *connection;
 	const struct feed *feed;
-	char	topic[MESSAGE_TOPIC_MAX + 1];
-	char	join_ref[MESSAGE_REF_MAX + 1];	/* the join's ref where its client sent none */
-	char	ref[MESSAGE_REF_MAX + 1];	/* of the join, for its reply */
+	char   *names;				/* owned: the next three; "" before the join */
+	const char *topic;
+	const char *join_ref;	/* the join's ref where its client sent none */
+	const char *ref;	/* of the join, for its reply */
 	enum message_format format;	/* of its client */
 	struct token identity;		/* owned */
 	struct realtime *realtime;	/* owned; NULL unless SESSION_REALTIME */

@@ -114,12 +114,12 @@ add_session(struct connection *c)
 	static const struct session_calls template = {
 		.subscribe = hub_subscribe, .unsubscribe = hub_unsubscribe, .discard = hub_discard, .is_blocked = connection_is_blocked, .settle = hub_flush, .replay = hub_replay, .given = hub_given, .put = connection_put_for_session, .want_pull = asking_want_pull,
 		.closed = session_closed};
-	struct session_calls calls = template;
 	struct session *s;
 
-	calls.hub = c->all->hub;
-	calls.standings = hub_standings(c->all->hub);
-	s = session_new(++c->all->last_id, &calls, c, c->all->feed);
+	c->all->session_calls = template;
+	c->all->session_calls.hub = c->all->hub;
+	c->all->session_calls.standings = hub_standings(c->all->hub);
+	s = session_new(++c->all->last_id, &c->all->session_calls, c, c->all->feed);
 	s->format = c->format;
 	s->rooms = c->all->rooms;
 	c->sessions = memory_grow(c->sessions, c->session_count + 1, sizeof(struct session *));

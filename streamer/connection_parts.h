@@ -19,6 +19,7 @@ struct connections
 	struct hub *hub;
 	struct rooms *rooms;
 	struct connections_calls calls;
+	struct session_calls session_calls;
 	void   *owner;
 	struct connection *first;
 	size_t	count;

@@ -225,7 +225,7 @@ nudge(struct hub *h, struct session *s)
 {
 	s->subscription.is_flooded = false;
 	metric_add(METRIC_NUDGES, 1);
-	if (s->calls.is_blocked(s->connection))
+	if (s->calls->is_blocked(s->connection))
 		session_too_slow(s, s->now_ms, hub_spread(h, SPREAD_MS));
 	else
 		session_resync(s, "too much has changed", s->now_ms, hub_spread(h, SPREAD_MS));
@@ -251,7 +251,7 @@ deliver(struct hub *h, struct session *s)
 		fail(s);
 		return;
 	}
-	if (ready > 0 && !s->calls.is_blocked(s->connection))
+	if (ready > 0 && !s->calls->is_blocked(s->connection))
 		send_ready(h, s, ready);
 	if (sub->queue_count == 0)
 		stop_waiting(h, s);

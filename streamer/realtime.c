@@ -266,7 +266,7 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 	struct json *doc;
 	bool	is_live;
 
-	s->calls.settle(s->calls.hub);
+	s->calls->settle(s->calls->hub);
 	if (s->state == SESSION_CLOSING || feed_handoff(s->feed, snapshot, s->identity.subject) != HANDOFF_OK)
 		return false;
 	if (s->resume != 0 && feed_handoff(s->feed, &s->snapshot, NULL) != HANDOFF_OK)
@@ -281,7 +281,7 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 	bindings_state(b, &wanted, state, known);
 	memory_require(wanted.failed ? NULL : wanted.data);
 	doc = json_parse(wanted.data, wanted.len, INT_MAX);
-	is_live = s->calls.subscribe(s->calls.hub, s, json_root(doc));
+	is_live = s->calls->subscribe(s->calls->hub, s, json_root(doc));
 	json_free(doc);
 	buffer_free(&wanted);
 	bindings_release(is_live ? r->bindings : b);
@@ -300,7 +300,7 @@ go_live(struct session *s, struct json_value state, struct snapshot *snapshot)
 	session_enter(s, SESSION_LIVE);
 	if (r->step != REALTIME_READY)
 		be_ready(s);
-	s->calls.replay(s->calls.hub, s);
+	s->calls->replay(s->calls->hub, s);
 	return true;
 }
 
@@ -428,7 +428,7 @@ realtime_deliver(struct session *s, struct batches *b, const struct stream_chang
 		for (; *frames != NULL && s->state == SESSION_LIVE; frames++)
 		{
 			(*frames)->committed_us = b->is_replay ? 0 : changes[i]->committed_us;
-			s->calls.put(s->connection, (struct outbox_entry){.frame = frame_retain(*frames), .session = s->id, .is_live = true});
+			s->calls->put(s->connection, (struct outbox_entry){.frame = frame_retain(*frames), .session = s->id, .is_live = true});
 		}
 	}
 }

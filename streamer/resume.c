@@ -22,7 +22,7 @@
 static void
 set_standing(struct session *s, struct standing *st)
 {
-	standing_leave(s->calls.standings, s->standing, s->now_ms);
+	standing_leave(s->calls->standings, s->standing, s->now_ms);
 	s->standing = st;
 }
 
@@ -54,12 +54,12 @@ resume_recall(struct session *s)
 	size_t	len;
 	size_t	position_len;
 	char   *key = standing_key(&s->identity, s->base, &len);
-	struct standing *st = key != NULL ? standing_find(s->calls.standings, key, len, s->now_ms) : NULL;
+	struct standing *st = key != NULL ? standing_find(s->calls->standings, key, len, s->now_ms) : NULL;
 
 	free(key);
 	s->must_pull = st == NULL || given_position(s, st->part, &position_len) == NULL || strstr(st->state, "\"verify\":true") != NULL;
 	if (s->must_pull)
-		standing_leave(s->calls.standings, st, s->now_ms);
+		standing_leave(s->calls->standings, st, s->now_ms);
 	else
 		s->standing = st;
 }
@@ -70,18 +70,18 @@ resume_remember(struct session *s, const char *state)
 	const char *part = s->part != NULL ? s->part : "";
 	size_t	len;
 	char   *key = standing_key(&s->identity, s->base, &len);
-	struct standing *known = key != NULL ? standing_find(s->calls.standings, key, len, s->now_ms) : NULL;
+	struct standing *known = key != NULL ? standing_find(s->calls->standings, key, len, s->now_ms) : NULL;
 
 	if (known != NULL && strcmp(known->part, part) == 0 && strcmp(known->state, state) == 0)
 	{
-		standing_renew(s->calls.standings, known, s->now_ms);
+		standing_renew(s->calls->standings, known, s->now_ms);
 		set_standing(s, known);
 		free(key);
 	}
 	else
 	{
-		standing_leave(s->calls.standings, known, s->now_ms);
-		set_standing(s, key != NULL ? standing_new(s->calls.standings, key, len, s->identity.subject, part, state, s->now_ms) : NULL);
+		standing_leave(s->calls->standings, known, s->now_ms);
+		set_standing(s, key != NULL ? standing_new(s->calls->standings, key, len, s->identity.subject, part, state, s->now_ms) : NULL);
 	}
 	plan_look(s, s->now_ms);
 }
@@ -121,7 +121,7 @@ replay(struct session *s, struct position *p)
 	struct json *state = json_parse(s->standing->state, strlen(s->standing->state), STATE_VALUES_MAX);
 	enum handoff handoff = HANDOFF_AGAIN;
 
-	s->calls.settle(s->calls.hub);
+	s->calls->settle(s->calls->hub);
 	if (state != NULL && feed_can_resume(s->feed, p, REPLAY_BYTES_MAX))
 		handoff = feed_handoff(s->feed, &p->snapshot, NULL);
 	if (handoff == HANDOFF_OK)
@@ -257,7 +257,7 @@ take_state(struct session *s, const struct answer *a, const struct snapshot *see
 		return;
 	}
 	if (is_same)
-		standing_renew(s->calls.standings, s->standing, s->now_ms);
+		standing_renew(s->calls->standings, s->standing, s->now_ms);
 	else if (s->kind == SESSION_REALTIME)
 		resume_remember(s, a->json);
 	go_on(s, is_same);

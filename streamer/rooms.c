@@ -92,7 +92,7 @@ static void
 put(struct session *s, struct frame *f)
 {
 	if (f != NULL)
-		s->calls.put(s->connection, (struct outbox_entry){.frame = f, .session = s->id, .is_live = true});
+		s->calls->put(s->connection, (struct outbox_entry){.frame = f, .session = s->id, .is_live = true});
 }
 
 static void

@@ -19,6 +19,7 @@
 
 #define KEEPALIVE_S 60
 #define CLOSE_LIMIT_S 5				/* for the closing handshake */
+#define RECEIVE_ROOM 1024			/* the library keeps so much for each client; longer messages come in pieces */
 #define REASON_MAX 64
 #define ARGUMENT_MAX (TOKEN_MAX + 64)	/* of the URL's query, name and value */
 
@@ -49,7 +50,7 @@ struct socket
 	int		close_code;					/* 0: stay; else it ends as soon as what waits has been written */
 	bool	is_drained;
 	bool	has_sent_close;				/* the client's is waited for */
-	char	close_reason[REASON_MAX];
+	char   *close_reason;		/* owned; NULL until it closes */
 };
 
 static void
@@ -156,6 +157,8 @@ closed(struct socket *socket)
 		admission_client_leave(socket->server->admission, socket->address);
 	free(socket->address);
 	socket->address = NULL;
+	free(socket->close_reason);
+	socket->close_reason = NULL;
 	buffer_free(&socket->message);
 	socket->wsi = NULL;
 }
@@ -167,7 +170,7 @@ send_close(struct socket *socket)
 {
 	unsigned char bytes[LWS_PRE + 4 + REASON_MAX] = {0};
 	unsigned char *frame = bytes + LWS_PRE;
-	size_t	len = strlen(socket->close_reason);
+	size_t	len = strnlen(socket->close_reason, REASON_MAX);
 
 	frame[0] = 0x88;		/* final, close */
 	frame[1] = (unsigned char) (2 + len);
@@ -306,7 +309,7 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 }
 
 static const struct lws_protocols protocols[] = {
-	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket), .tx_packet_size = OUTGOING_BYTES_MAX},
+	{.name = "sync", .callback = socket_event, .per_session_data_size = sizeof(struct socket), .rx_buffer_size = RECEIVE_ROOM, .tx_packet_size = OUTGOING_BYTES_MAX},
 	{0},
 };
 
@@ -431,7 +434,7 @@ server_close(void *at, int code, const char *reason)
 		return;
 	socket->close_code = code;
 	socket->is_drained = false;
-	lws_strncpy(socket->close_reason, reason, sizeof(socket->close_reason));
+	socket->close_reason = memory_string(reason);
 	outlet_end(&socket->server->writer, &socket->outlet);
 	lws_set_timeout(socket->wsi, PENDING_TIMEOUT_CLOSE_SEND, CLOSE_LIMIT_S);
 	lws_callback_on_writable(socket->wsi);

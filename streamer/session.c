@@ -59,9 +59,9 @@ arrive(struct session *s, enum session_state state)
 		case SESSION_CATCHING_UP:
 			break;
 		case SESSION_CLOSING:
-			s->calls.unsubscribe(s->calls.hub, s);
+			s->calls->unsubscribe(s->calls->hub, s);
 			s->pull_at_ms = 0;
-			standing_leave(s->calls.standings, s->standing, s->now_ms);
+			standing_leave(s->calls->standings, s->standing, s->now_ms);
 			s->standing = NULL;
 			break;
 	}
@@ -74,8 +74,8 @@ leave(struct session *s, enum session_state state)
 	if (state != SESSION_LIVE)
 		return;
 	if (s->kind == SESSION_REALTIME)
-		s->resume = s->calls.given(s->calls.hub, s);
-	s->calls.discard(s->calls.hub, s);
+		s->resume = s->calls->given(s->calls->hub, s);
+	s->calls->discard(s->calls->hub, s);
 }
 
 void
@@ -96,7 +96,7 @@ session_new(uint64_t id, const struct session_calls *calls, void *connection, co
 	struct session *s = memory_new(sizeof(*s));
 
 	s->id = id;
-	s->calls = *calls;
+	s->calls = calls;
 	s->connection = connection;
 	s->feed = feed;
 	s->state = SESSION_NEW;
@@ -127,7 +127,7 @@ session_want_pull(struct session *s)
 	if (s->is_pull_wanted)
 		return;
 	s->is_pull_wanted = true;
-	s->calls.want_pull(s->connection, s);
+	s->calls->want_pull(s->connection, s);
 }
 
 static char *
@@ -225,7 +225,7 @@ static void
 put_text(struct session *s, const struct buffer *text, struct cursor *cursor)
 {
 	memory_require(text->failed ? NULL : text->data);
-	s->calls.put(s->connection, (struct outbox_entry){.frame = frame_text(text->data, text->len), .cursor = cursor_retain(cursor), .session = s->id});
+	s->calls->put(s->connection, (struct outbox_entry){.frame = frame_text(text->data, text->len), .cursor = cursor_retain(cursor), .session = s->id});
 }
 
 void
@@ -283,7 +283,7 @@ session_close(struct session *s, const char *event, const char *reason)
 		session_put_event(s, s->join_ref, event, payload.data, payload.len);
 	buffer_free(&payload);
 	session_enter(s, SESSION_CLOSING);
-	s->calls.closed(s->connection, s);
+	s->calls->closed(s->connection, s);
 }
 
 static void
@@ -295,7 +295,7 @@ put_page(struct session *s, const struct page *page)
 	buffer_init(&payload);
 	page_put(&payload, page);
 	memory_require(payload.failed ? NULL : payload.data);
-	s->calls.put(s->connection, (struct outbox_entry){.frame = batch_frame(s->format, s->topic, payload.data, payload.len), .cursor = cursor_retain(cursor), .session = s->id});
+	s->calls->put(s->connection, (struct outbox_entry){.frame = batch_frame(s->format, s->topic, payload.data, payload.len), .cursor = cursor_retain(cursor), .session = s->id});
 	cursor_release(s->queued);
 	s->queued = cursor;
 	s->is_mid_round = page->has_more;
@@ -363,7 +363,7 @@ session_try_again(struct session *s, int64_t least_ms, int64_t most_ms)
 enum handoff
 session_enter_stream(struct session *s, struct json_value state, struct snapshot *from)
 {
-	if (!s->calls.subscribe(s->calls.hub, s, state))
+	if (!s->calls->subscribe(s->calls->hub, s, state))
 		return HANDOFF_AGAIN;
 	s->backoff_ms = 0;
 	s->is_waiting = s->was_live = s->is_quiet = s->must_pull = false;
@@ -371,7 +371,7 @@ session_enter_stream(struct session *s, struct json_value state, struct snapshot
 	s->snapshot = *from;
 	*from = (struct snapshot){0};
 	session_enter(s, SESSION_LIVE);
-	s->calls.replay(s->calls.hub, s);
+	s->calls->replay(s->calls->hub, s);
 	return HANDOFF_OK;
 }
 
@@ -380,7 +380,7 @@ go_live(struct session *s, const char *state_text, struct json_value state, stru
 {
 	enum handoff handoff;
 
-	s->calls.settle(s->calls.hub);
+	s->calls->settle(s->calls->hub);
 	handoff = feed_handoff(s->feed, &p->snapshot, s->identity.subject);
 	if (handoff == HANDOFF_OK)
 	{
@@ -622,7 +622,7 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 	s->cursor_ms = s->now_ms;
 	if (has_changes)
 		s->sent_ms = s->now_ms;
-	s->calls.put(s->connection, (struct outbox_entry){.frame = f, .cursor = cursor_retain(cursor), .session = s->id, .is_live = true});
+	s->calls->put(s->connection, (struct outbox_entry){.frame = f, .cursor = cursor_retain(cursor), .session = s->id, .is_live = true});
 }
 
 void

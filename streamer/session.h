@@ -107,7 +107,7 @@ struct session
 	uint64_t id;				/* never used twice */
 	enum session_kind kind;
 	enum session_state state;
-	struct session_calls calls;
+	const struct session_calls *calls;	/* the same for all sessions of the process */
 	void   *connection;
 	const struct feed *feed;
 	char   *names;				/* owned: the next three; "" before the join */

@@ -304,6 +304,24 @@ refuse(void *owner)
 	}
 }
 
+/* Questions of the judge go first: live sessions wait for them, and few are under way at a time. */
+static void
+enqueue(struct query_pool *p, struct waiting *w)
+{
+	if (p->last == NULL)
+		p->first = p->last = w;
+	else if (w->kind == REQUEST_VISIBLE)
+	{
+		w->next = p->first;
+		p->first = w;
+	}
+	else
+	{
+		p->last->next = w;
+		p->last = w;
+	}
+}
+
 void
 query_submit(struct query_pool *p, const struct request *r, request_done done, void *owner, uint64_t id)
 {
@@ -328,11 +346,7 @@ query_submit(struct query_pool *p, const struct request *r, request_done done, v
 		refuse_later(p, w, ANSWER_BUSY);
 		return;
 	}
-	if (p->last != NULL)
-		p->last->next = w;
-	else
-		p->first = w;
-	p->last = w;
+	enqueue(p, w);
 	p->count++;
 	p->bytes += w->bytes;
 	for (int i = 0; i < p->worker_count && p->first != NULL; i++)

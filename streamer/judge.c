@@ -18,7 +18,8 @@
 #define AGAIN_LEAST_MS 2		/* the database's answer did not show the transaction yet */
 #define AGAIN_MOST_MS 100
 #define RETRY_MS 500			/* the database was not to be had */
-#define SLOW_US 100000			/* an identity that takes so long is asked about alone */
+#define SLOW_US 100000			/* an identity that takes so long is asked about alone, */
+#define SLOW_EACH_US 1000			/* if it takes so long for each change: thousands of changes at once, or a busy machine, make nobody slow */
 
 struct judge
 {
@@ -486,15 +487,16 @@ split(struct judge *j, struct question *q, int64_t now_ms)
 
 /* An identity is slow from then on: others do not wait for it. */
 static void
-note_time(struct identity *who, struct json_value answer, bool was_alone)
+note_time(struct identity *who, struct json_value answer, const struct question *q)
 {
 	int64_t us = 0;
+	int64_t each_us = (int64_t) q->change_count * SLOW_EACH_US;
 
 	if (!json_int64(json_member(answer, "us"), &us))
 		return;
-	if (us > SLOW_US)
+	if (us > SLOW_US && us > each_us)
 		who->is_slow = true;
-	else if (was_alone && us < SLOW_US / 4 && who->docket == NULL)
+	else if (q->is_patient && us < SLOW_US / 4 && who->docket == NULL)
 		who->is_slow = false;
 }
 
@@ -518,7 +520,7 @@ take_identity(struct question *q, size_t i, struct json_value answer, const stru
 	struct identity *who = q->docket->identities[place];
 	struct json_value error = json_member(answer, "error");
 
-	note_time(who, answer, q->is_patient);
+	note_time(who, answer, q);
 	if (json_bool(json_member(answer, "later"), false))
 		rest->late[rest->late_count++] = place;
 	else if (!q->is_patient && json_equals(json_member(error, "code"), "57014"))

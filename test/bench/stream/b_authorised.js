@@ -31,7 +31,7 @@ async function byStreamer(world, crowd, subscribers, changes) {
   const { process } = world.streamer;
   await crowd.ask('reset');
   pause(process);
-  await churn(world, changes, { many: 1000 });
+  await churn(world, changes); // where rows are judged, versions that follow each other before the verdict are sent as the last of them: each row once
   resume(process);
   const begin = clock_us();
   const { last_us } = await crowd.wait((changes * subscribers) / TEAMS);

@@ -120,8 +120,11 @@ test('who edits a field is seen, and nobody gets in between', async () => {
   await theirs.getByText('Ada is editing the title').waitFor();
   await until('Ben’s field is closed', () => theirs.locator('.title').evaluate((field) => field.readOnly));
   await hers.press('End');
-  await hers.pressSequentially('!', { delay: 20 });
-  await theirs.getByText('Ada is typing').waitFor();
+  // the sign goes a moment after the last letter, so she goes on until it was seen
+  await until('Ben sees her type', async () => {
+    await hers.press('!');
+    return (await theirs.locator('.editing').textContent()).includes('Ada is typing');
+  });
   await hers.press('Escape');
   await until('Ben’s field is open again', () => theirs.locator('.title').evaluate((field) => !field.readOnly));
   await until('the sign of typing is gone', async () => (await theirs.locator('.editing').textContent()) === '');

@@ -42,17 +42,6 @@ bridging_forget_suspect(struct feed *f, uint64_t xid)
 		}
 }
 
-static void
-replace_snapshot(struct snapshot *place, const struct snapshot *s)
-{
-	struct snapshot copy;
-
-	if (!snapshot_copy(&copy, s))
-		memory_require(NULL);
-	snapshot_free(place);
-	*place = copy;
-}
-
 /* From the newest place up to which nothing is missing. */
 void
 bridging_ask(struct feed *f)
@@ -133,7 +122,7 @@ close_gap(struct feed *f, const struct snapshot *s)
 bool
 bridging_go_on(struct feed *f, const struct snapshot *s)
 {
-	replace_snapshot(&f->escaped, s);
+	snapshot_replace(&f->escaped, s);
 	if (f->state == FEED_FILLING)
 	{
 		feed_set_state(f, FEED_BRIDGING);
@@ -157,7 +146,7 @@ bridging_go_on(struct feed *f, const struct snapshot *s)
 void
 bridging_note_escape(struct feed *f, const struct snapshot *s)
 {
-	replace_snapshot(&f->escaped, s);
+	snapshot_replace(&f->escaped, s);
 	if (!is_asking_changes(f))
 		bridging_ask(f);
 }

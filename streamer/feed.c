@@ -337,9 +337,7 @@ feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot)
 
 	if (s == NULL)
 		return;
-	snapshot_free(&f->newest);
-	if (!snapshot_copy(&f->newest, s))
-		memory_require(NULL);
+	snapshot_replace(&f->newest, s);
 	if (f->state == FEED_ASKING_CHECKPOINT)
 		first_checkpoint(f, s);
 	else if (checkpoints_is_back(&f->checkpoints, nonce, &lsn))

@@ -12,8 +12,8 @@ ring_init(struct ring *r, size_t bytes_max)
 	*r = (struct ring){.bytes_max = bytes_max};
 }
 
-static void
-replace_snapshot(struct snapshot *place, const struct snapshot *s)
+void
+snapshot_replace(struct snapshot *place, const struct snapshot *s)
 {
 	struct snapshot copy;
 
@@ -52,7 +52,7 @@ ring_clear(struct ring *r)
 void
 ring_forget(struct ring *r)
 {
-	replace_snapshot(&r->forgotten, &r->checkpoint);
+	snapshot_replace(&r->forgotten, &r->checkpoint);
 }
 
 static void
@@ -77,10 +77,9 @@ evict(struct ring *r)
 	remove_first(r);
 }
 
-void
-ring_append(struct ring *r, struct transaction *t)
+static void
+put_last(struct ring *r, struct transaction *t)
 {
-	transaction_retain(t);
 	t->next = NULL;
 	if (r->last != NULL)
 		r->last->next = t;
@@ -88,6 +87,12 @@ ring_append(struct ring *r, struct transaction *t)
 		r->first = t;
 	r->last = t;
 	r->bytes += t->bytes;
+}
+
+void
+ring_append(struct ring *r, struct transaction *t)
+{
+	put_last(r, transaction_retain(t));
 	if (r->unseen == NULL && !transaction_is_seen(t, &r->checkpoint))
 		r->unseen = t;
 	while (r->bytes > r->bytes_max && r->first != r->last)
@@ -99,7 +104,7 @@ ring_checkpoint(struct ring *r, const struct snapshot *s)
 {
 	size_t	kept = 0;
 
-	replace_snapshot(&r->checkpoint, s);
+	snapshot_replace(&r->checkpoint, s);
 	while (r->unseen != NULL && transaction_is_seen(r->unseen, s))
 		r->unseen = r->unseen->next;
 	for (size_t i = 0; i < r->evicted_count; i++)
@@ -110,18 +115,6 @@ ring_checkpoint(struct ring *r, const struct snapshot *s)
 	r->evicted_count = kept;
 	if (s->xmin > r->overflow_xid)
 		r->overflow_xid = 0;
-}
-
-static void
-put_last(struct ring *r, struct transaction *t)
-{
-	t->next = NULL;
-	if (r->last != NULL)
-		r->last->next = t;
-	else
-		r->first = t;
-	r->last = t;
-	r->bytes += t->bytes;
 }
 
 /* Before the unit what came before the gap, as those need it who stand before it; behind it what the unit does not show yet. The rest is in the unit, but for

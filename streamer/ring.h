@@ -39,4 +39,6 @@ bool	ring_reaches(const struct ring *r, const struct snapshot *s);
 /* The first transaction that s may not see; those behind it have to be looked at one by one. */
 struct transaction *ring_first_unseen(const struct ring *r, const struct snapshot *s);
 
+void	snapshot_replace(struct snapshot *place, const struct snapshot *s);		/* frees what was there; s stays the caller's */
+
 #endif

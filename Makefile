@@ -45,7 +45,7 @@ all install clean:
 	@echo "pg_config or PGXS not found: install postgresql-server-dev, or run test/setup.sh as root on Debian" >&2; exit 1
 endif
 
-.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash property mutations bench bench-sql bench-stream lint layers docs setup help
+.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash chaos property mutations bench bench-sql bench-stream lint layers docs setup help
 
 streamer:
 	$(MAKE) -C streamer all
@@ -80,6 +80,9 @@ chinook:
 
 crash:
 	@test/node.sh chaos/crash.js
+
+chaos:
+	@test/node.sh chaos/chaos.js
 
 property:
 	@test/node.sh property/push.js
@@ -121,6 +124,7 @@ help:
 	@echo "make e2e                            real processes, npm phoenix client; TESTS=\"push teams\" picks some"
 	@echo "make chinook                        random history with kills; CHANGES= KILLS= SEED= SECONDS= CHINOOK="
 	@echo "make crash                          the crash trap; ROUNDS="
+	@echo "make chaos                          the promises G1 to G16 under faults; ROWS=\"G4 handoff\" SECONDS= SEED= MOST="
 	@echo "make property                       random pushes against a model of the rules; CASES= SEED= MIX=typical TABLE= MOST="
 	@echo "make mutations                      breaks the code on purpose, in a copy: does each test see it? ROWS=\"X4 X10\""
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="

@@ -13,21 +13,28 @@ const number = (name, otherwise) => {
   return value;
 };
 
-const plays = await findPlays((process.env.ROWS || '').split(/[\s,]+/).filter(Boolean));
-const seconds = number('SECONDS', 60);
-const most = number('MOST', undefined);
-const lines = [];
+async function main() {
+  const plays = await findPlays((process.env.ROWS || '').split(/[\s,]+/).filter(Boolean));
+  const seconds = number('SECONDS', 60);
+  const most = number('MOST', undefined);
+  const lines = [];
 
-for (const play of plays) {
-  const seed = number('SEED', Date.now() % 1e9);
-  console.log(`chaos: ${play.row} ${play.name}: ${play.title}; SEED=${seed} SECONDS=${seconds}`);
-  const result = await runPlay(play, { seconds, seed, most, say: (line) => console.log(`chaos: ${play.name}: ${line}`) });
-  for (const failure of result.failures) console.error(`chaos: ${play.name}: ${failure}`);
-  if (result.failures.length) {
-    process.exitCode = 1;
-    keepSeed(play, result);
+  for (const play of plays) {
+    const seed = number('SEED', Date.now() % 1e9);
+    console.log(`chaos: ${play.row} ${play.name}: ${play.title}; SEED=${seed} SECONDS=${seconds}`);
+    const result = await runPlay(play, { seconds, seed, most, say: (line) => console.log(`chaos: ${play.name}: ${line}`) });
+    for (const failure of result.failures) console.error(`chaos: ${play.name}: ${failure}`);
+    if (result.failures.length) {
+      process.exitCode = 1;
+      keepSeed(play, result);
+    }
+    lines.push(closingLine(play, result));
+    console.log(lines.at(-1));
   }
-  lines.push(closingLine(play, result));
-  console.log(lines.at(-1));
+  if (lines.length > 1) console.log(`\n${lines.join('\n')}`);
 }
-if (lines.length > 1) console.log(`\n${lines.join('\n')}`);
+
+await main().catch((error) => {
+  console.error(`chaos: ${error.message}`);
+  process.exitCode = 2;
+});

@@ -15,7 +15,7 @@ const SANITIZER = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error: /;
 
 export class Streamer {
   /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here. */
-  static async start(database, options = {}, { port, secret } = {}) {
+  static async start(database, options = {}, { port, secret, ready = true } = {}) {
     const streamer = new Streamer();
     streamer.database = database;
     streamer.port = port ?? (await freePort());
@@ -25,7 +25,7 @@ export class Streamer {
     writeFileSync(streamer.secretFile, streamer.secret, { mode: 0o600 });
     process.once('exit', () => rmSync(streamer.directory, { recursive: true, force: true }));
     streamer.options = options;
-    await streamer.launch();
+    await streamer.launch({ ready });
     return streamer;
   }
 

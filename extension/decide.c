@@ -28,6 +28,7 @@ typedef struct Deciding
 	int			nlocal;
 	int			nserver;
 	int			nboth;
+	int			ncounted;		/* increments put on top of what the client did not know */
 } Deciding;
 
 static const Field *
@@ -82,6 +83,51 @@ static void
 write_field(Deciding *d, const Field *field)
 {
 	d->merge.writes[d->merge.nwrites++] = *field;
+}
+
+/*
+ * A counter's edit is its increment, whoever wrote last and whatever it comes to: two who each add one from 5 leave 7, and edits of one device on top of each
+ * other count in any order. true: result is what the row's value becomes, which is not what was sent.
+ */
+static bool
+count_increment(Deciding *d, const Field *field, Field *result)
+{
+	const SyncColumn *column = &d->table->columns[field->column];
+	const Field *known = base_of(d, field->column);
+	Side		local = {field->value, field->isnull, true};
+	Side		server = {.is_known = true};
+	Side		base;
+
+	if (known == NULL || rule_of(d->table, field->column) != RULE_COUNTER || value_equals_row(d->table, known, d->row))
+		return false;
+	base = (Side) {known->value, known->isnull, true};
+	server.value = heap_getattr(d->row->tuple, column->attnum, d->row->desc, &server.isnull);
+	*result = (Field) {.column = field->column};
+	return merge_column(d->push, d->table, column, &local, &server, &base, false, result) == WINNER_BOTH;
+}
+
+/* The client knew the column's last write: its value counts. */
+static void
+follow(Deciding *d, const Field *field)
+{
+	Field		result;
+
+	if (!count_increment(d, field, &result))
+	{
+		write_field(d, field);
+		return;
+	}
+	d->ncounted++;
+	write_field(d, &result);
+}
+
+/* Would the edit change the row? */
+static bool
+is_touched(Deciding *d, const Field *field)
+{
+	Field		result;
+
+	return !value_equals_row(d->table, count_increment(d, field, &result) ? &result : field, d->row);
 }
 
 static void
@@ -182,16 +228,15 @@ decide_columns(Deciding *d, const Field *touched, int n)
 	int			i;
 
 	d->last = sync_clock_columns(d->table, d->row->tuple, d->row->desc);
-	d->base = d->change->base ? value_read_fields(d->push, d->table, d->change->base, &d->nbase) : NULL;
 	for (i = 0; i < n; i++)
 		if (is_free(d, touched[i].column))
-			write_field(d, &touched[i]);
+			follow(d, &touched[i]);
 		else
 			settle(d, &touched[i]);
 	if (d->is_refused)
 		d->merge.nwrites = 0;
 	d->merge.decision = d->merge.nwrites > 0 ? DECIDE_WRITE : DECIDE_LOSE;
-	d->merge.outcome = d->nserver > 0 || d->nboth > 0 || has_foreign_writes(d) ? "merged" : "applied";
+	d->merge.outcome = d->nserver > 0 || d->nboth > 0 || d->ncounted > 0 || has_foreign_writes(d) ? "merged" : "applied";
 	if (d->collided)
 		record_collision(d);
 }
@@ -227,8 +272,10 @@ decide_update(Push *push, Change *change, const Row *row, Field *fields, int n)
 	int			ntouched = 0;
 	int			i;
 
+	if (change->base && d.table->rule != RULE_LWW)
+		d.base = value_read_fields(push, d.table, change->base, &d.nbase);
 	for (i = 0; i < n; i++)
-		if (!value_equals_row(d.table, &fields[i], row))
+		if (is_touched(&d, &fields[i]))
 			touched[ntouched++] = fields[i];
 	if (ntouched == 0)
 		return d.merge;
@@ -236,8 +283,10 @@ decide_update(Push *push, Change *change, const Row *row, Field *fields, int n)
 	if (change->operation != OP_CREATE && change->local_version == row_version(d.table, row))
 	{
 		d.merge.decision = DECIDE_WRITE;
-		memcpy(d.merge.writes, touched, sizeof(Field) * ntouched);
-		d.merge.nwrites = ntouched;
+		for (i = 0; i < ntouched; i++)
+			follow(&d, &touched[i]);
+		if (d.ncounted > 0)
+			d.merge.outcome = "merged";
 	}
 	else if (d.table->rule == RULE_LWW)
 		decide_row(&d, touched, ntouched);

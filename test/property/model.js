@@ -140,7 +140,11 @@ export class Model {
 
   #update(c, row) {
     const { table, me } = c;
-    const touched = Object.keys(c.data).filter((name) => !same(c.data[name], row.data[name]));
+    // an edit of a counter is its increment, whoever wrote last and whatever it comes to
+    const numbers = (name) => [c.base?.[name], row.data[name], c.data[name]].every((value) => typeof value === 'number');
+    const counts = (name) => table.rule !== 'lww' && table.columns[name].rule === 'counter' && numbers(name) && c.base[name] !== row.data[name];
+    const wanted = (name) => (counts(name) ? row.data[name] + (c.data[name] - c.base[name]) : c.data[name]);
+    const touched = Object.keys(c.data).filter((name) => !same(wanted(name), row.data[name]));
     if (!touched.length) return success('noop', { version: row.version });
     // a version that the row never had says nothing; a create claims to know none
     const knows = c.operation === 'create' || c.local_version > row.version ? undefined : c.local_version;
@@ -153,17 +157,19 @@ export class Model {
     const collided = whole ? (this.#knewRow(c, row, knows) ? [] : touched) : touched.filter((name) => !isFree(name));
     if (!collided.length) {
       const merged = !whole && foreignSince(Object.keys(row.writes));
-      this.#write(c, row, Object.fromEntries(touched.map((name) => [name, c.data[name]])));
-      return success(merged ? 'merged' : 'applied', { version: row.version });
+      const counted = touched.some(counts);
+      this.#write(c, row, Object.fromEntries(touched.map((name) => [name, wanted(name)])));
+      return success(merged || counted ? 'merged' : 'applied', { version: row.version });
     }
 
     const values = {};
     const took = new Set();
+    const counted = touched.some((name) => !collided.includes(name) && counts(name));
     for (const name of touched) {
       const column = table.columns[name];
       const newer = c.at > (whole ? this.#newest(row) : row.writes[name]).at;
       const sides = { base: c.base?.[name], server: row.data[name], local: c.data[name], newer };
-      const outcome = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : { value: c.data[name] };
+      const outcome = collided.includes(name) ? decide({ ...column, rule: column.rule ?? 'lww' }, sides) : { value: wanted(name) };
       if (outcome.value instanceof Error) throw new Refused(undefined);
       values[name] = outcome.value;
       if (outcome.took) took.add(outcome.took);
@@ -174,7 +180,7 @@ export class Model {
       this.#note(c, 'edit', logged, collided);
       return conflict(outcome, { version: row.version, logged: true, shown: true });
     }
-    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
+    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && (counted || foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name)))) });
   }
 
   #settle(c, row, { values, collided, took, elsewhere }) {

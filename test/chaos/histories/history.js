@@ -51,6 +51,7 @@ export class History {
 
   refusal(name, status, answer) {
     this.tally.refusals = (this.tally.refusals ?? 0) + 1;
+    if (status === 500 || answer?.error?.code === 'internal') this.note(`log of the server: ${this.server.log.slice(-1500)}`);
     if (status === 500 || answer?.error?.code === 'internal') this.fail(`${name} was answered ${status}: ${JSON.stringify(answer).slice(0, 500)}`);
   }
 
@@ -174,6 +175,7 @@ export class History {
       if (!open.length) break;
       if (Date.now() > end) {
         for (const client of open) this.#tellStale(client, seen[client.user]);
+        for (const streamer of this.streamers) this.note(`log of a streamer: ${streamer.lastLog()}`);
         break;
       }
       await sleep(60);

@@ -20,6 +20,7 @@ export const MUTATIONS = [
   { row: 'X9', what: 'the outcome in the log is always the local one', file: 'extension/decide.c', find: 'd->merge.decision == DECIDE_LOSE ? "server" :', replace: 'd->merge.decision == DECIDE_LOSE ? "local" :', test: 'e2e property' },
   { row: 'X10', what: 'another body under a queue_id passes for a repeat', file: 'extension/ledger.c', find: '\tif (body_hash != change->body_hash)', replace: '\tif (false)', test: 'regress push_batch' },
   { row: 'X11', what: 'what ran when the cursor was taken is never asked for', file: 'extension/part.c', find: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn n > 0;', replace: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn false;', test: 'isolation late_commit' },
+  { row: 'X11', what: 'a row passed over ends the round', file: 'extension/page.c', find: '\tr->seen++;\n', replace: '\tr->seen += !pull->is_full;\n', test: 'isolation commit_between_pages' },
   { row: 'X11', what: 'pull does not flush the log', file: 'extension/snapshot.c', find: '\tif (!sync_test_skip_flush)\n', replace: '\tif (false)\n', test: 'e2e crash' },
   { row: 'X12', what: 'priority leaves no table out', file: 'extension/pull.c', find: '\tif (table->priority > pull->priority)', replace: '\tif (false)', test: 'regress pull_priority' },
   { row: 'X12', what: 'a page never ends', file: 'extension/page.c', find: '\treturn pull->sent >= pull->limit ||', replace: '\treturn pull->sent >= 1000000 ||', test: 'regress pull_pages' },

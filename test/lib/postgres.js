@@ -11,7 +11,6 @@ import { childrenOf, isAlive, isRunning, start } from './process.js';
 import { until } from './wait.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const PG_CONFIG = process.env.PG_CONFIG || 'pg_config';
 const SOCKET_PORT = 54329; // only names the socket file
 
 /** A TCP port of the loopback that is free now. */
@@ -30,7 +29,7 @@ export class Postgres {
   /** `tcp`: listen on loopback too (benches); `fsync`: as in production; `settings`: lines for postgresql.conf. */
   static async start({ fsync = false, tcp = false, settings = {} } = {}) {
     const server = new Postgres();
-    server.bin = execFileSync(PG_CONFIG, ['--bindir'], { encoding: 'utf8' }).trim();
+    server.bin = execFileSync(process.env.PG_CONFIG || 'pg_config', ['--bindir'], { encoding: 'utf8' }).trim();
     const base = tmpdir().length > 60 ? '/tmp' : tmpdir();
     server.directory = mkdtempSync(path.join(base, 'sync-test.'));
     server.port = tcp ? await freePort() : SOCKET_PORT;

@@ -23,6 +23,7 @@ export const MUTATIONS = [
   { row: 'X11', what: 'what ran when the cursor was taken is never asked for', file: 'extension/part.c', find: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn n > 0;', replace: '\tif (range == RANGE_RUNNING)\n\t{\n\t\tfinished_since(token, &n);\n\t\treturn false;', test: 'isolation late_commit' },
   { row: 'X11', what: 'a row passed over ends the round', file: 'extension/page.c', find: '\tr->seen++;\n', replace: '\tr->seen += !pull->is_full;\n', test: 'isolation commit_between_pages' },
   { row: 'X11', what: 'pull does not flush the log', file: 'extension/snapshot.c', find: '\tif (!sync_test_skip_flush)\n', replace: '\tif (false)\n', test: 'e2e crash' },
+  { row: 'X11', what: 'pull does not flush the log', file: 'extension/snapshot.c', find: '\tif (!control_off("flush"))\n', replace: '\tif (false)\n', test: 'e2e crash' },
   { row: 'X12', what: 'priority leaves no table out', file: 'extension/pull.c', find: '\tif (table->priority > pull->priority)', replace: '\tif (false)', test: 'regress pull_priority' },
   { row: 'X12', what: 'a page never ends', file: 'extension/page.c', find: '\treturn pull->sent >= pull->limit ||', replace: '\treturn pull->sent >= 1000000 ||', test: 'regress pull_pages' },
   { row: 'X13', what: 'a push reaches rows of scopes not held', file: 'extension/row.c', find: '\treturn !isnull && sync_scope_has(row_scope_held(push, table), sync_value_text(column, value));', replace: '\treturn !isnull || value;', test: 'regress push_hidden' },

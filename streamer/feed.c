@@ -511,6 +511,12 @@ feed_cursor_xmax(const struct feed *f)
 	return f->cursor_xmax;
 }
 
+uint64_t
+feed_reached(const struct feed *f)
+{
+	return f->commit_lsn;
+}
+
 uint32_t
 feed_timeline(const struct feed *f)
 {

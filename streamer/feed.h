@@ -56,6 +56,7 @@ bool	feed_is_ready(const struct feed *f);
 void	feed_gauges(const struct feed *f, int64_t now_ms);
 const char *feed_missing(const struct feed *f);			/* NULL: ready */
 struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
+uint64_t feed_reached(const struct feed *f);			/* where the last commit decoded ends in the WAL; 0: none yet */
 uint32_t feed_timeline(const struct feed *f);
 uint64_t feed_cursor_xmax(const struct feed *f);
 const struct sync_tables *feed_tables(const struct feed *f);		/* NULL before the first; replaced by a reload */

@@ -605,7 +605,7 @@ session_live_cursor(const struct session *s)
 {
 	struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);
 
-	return newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued;
+	return cursor_at(newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued, feed_reached(s->feed));
 }
 
 void
@@ -615,9 +615,11 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 
 	if (cursor != s->queued)
 	{
+		cursor_retain(cursor);
 		cursor_release(s->queued);
-		s->queued = cursor_retain(cursor);
-		s->cursor_xmax = live_xmax(s);
+		s->queued = cursor;
+		if (live_xmax(s) > s->cursor_xmax)
+			s->cursor_xmax = live_xmax(s);
 	}
 	s->cursor_ms = s->now_ms;
 	if (has_changes)

@@ -28,6 +28,8 @@ test('an asynchronous standby: rows that clients saw and nobody has any more are
   // the standby's connection hangs: what comes now it will never have
   const sender = await ask(primary, "SELECT pid FROM pg_stat_replication WHERE application_name = 'standby'");
   process.kill(sender, 'SIGSTOP');
+  // and ids that the new primary will give out again
+  await ask(primary, 'DO $$ BEGIN FOR i IN 1..500 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$');
   const lost = await audience.seesNote('seen by everybody, received by no standby');
   await world.sql('UPDATE note SET title = $2 WHERE id = $1', [kept, 'an edit that is lost']);
   await Promise.all(audience.online.map((client) => client.sees('the edit', (copy) => copy.get('note', kept).title === 'an edit that is lost')));

@@ -51,6 +51,7 @@ export class Audience {
   /** From here on it counts who is told. */
   mark() {
     for (const client of [...this.online, this.offline]) client.marks = [client.events.length];
+    this.said = this.channel?.statuses.length;
     this.since = Date.now();
   }
 
@@ -78,6 +79,7 @@ export class Audience {
   async endsRight(what, { told = true } = {}) {
     const took = await Promise.all(this.online.map((client, i) => this.#endsEqual(i ? 'the second streamer\'s client' : 'the live client', client)));
     if (told) for (const client of this.online) assert.ok(this.wasTold(client), `${what}: a live client was not told`);
+    if (told && this.channel) await until("Supabase's client is told", () => this.channel.statuses.slice(this.said).includes('CHANNEL_ERROR'), { limit_ms: LIMIT_MS });
     await this.offline.connect();
     took.push(await this.#endsEqual('the client that was off line', this.offline));
     await this.offline.disconnect();
@@ -87,10 +89,9 @@ export class Audience {
 
   /** The stream flows again, to everybody. */
   async goesOn(what) {
-    const id = await this.seesNote(`live after: ${what}`);
+    await this.seesNote(`live after: ${what}`);
     if (!this.channel) return;
     await until("Supabase's channel is joined", () => this.channel.channel.state === 'joined', { limit_ms: LIMIT_MS });
-    if (this.channel.events?.some(({ new: row }) => row?.id === id)) return;
     const seen = await this.world.addNote(1, `to Supabase's client after: ${what}`);
     await this.channel.sees('it', ({ new: row }) => row.id === seen);
   }

@@ -95,17 +95,24 @@ add_module(struct dl_phdr_info *info, size_t size, void *data)
 }
 
 static const struct module *
+search_modules(uintptr_t pc)
+{
+	for (int i = 0; i < module_count; i++)
+		if (pc >= modules[i].start && pc < modules[i].end)
+			return &modules[i];
+	return NULL;
+}
+
+static const struct module *
 find_module(uintptr_t pc)
 {
-	for (int tries = 0; tries < 2; tries++)
-	{
-		for (int i = 0; i < module_count; i++)
-			if (pc >= modules[i].start && pc < modules[i].end)
-				return &modules[i];
-		module_count = 0;		/* one more was loaded */
-		dl_iterate_phdr(add_module, NULL);
-	}
-	return NULL;
+	const struct module *m = search_modules(pc);
+
+	if (m != NULL || pc == 0)
+		return m;
+	module_count = 0;			/* one more was loaded */
+	dl_iterate_phdr(add_module, NULL);
+	return search_modules(pc);
 }
 
 static _Unwind_Reason_Code

@@ -1,7 +1,7 @@
 // faults.js - the test's side of faults/failing_malloc.c: which places of a streamer allocate, and which of them is to fail.
 // SPDX-License-Identifier: PostgreSQL
 import { execFileSync } from 'node:child_process';
-import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readdirSync, readFileSync, readSync, writeSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT } from './postgres.js';
 
@@ -16,6 +16,16 @@ const WRAPPERS = /^(memory|buffer)\.c:/; // the caller says more
 
 export function build() {
   execFileSync('make', ['-s', '-C', path.join(ROOT, 'streamer'), 'SANITIZE=address,undefined', 'faults'], { stdio: ['ignore', 'ignore', 'inherit'] });
+}
+
+/** Every line of the streamer that calls an allocator by name. */
+export function allocatingLines() {
+  const directory = path.join(ROOT, 'streamer');
+  const call = /\b(malloc|calloc|realloc|reallocarray|strdup|strndup|memory_new|memory_grow|memory_text|memory_string|json_strdup|value_strdup|buffer_take)\(/;
+  return readdirSync(directory).filter((file) => file.endsWith('.c') && file !== 'memory.c').flatMap((file) => {
+    const lines = readFileSync(path.join(directory, file), 'utf8').split('\n');
+    return lines.flatMap((line, i) => (call.test(line) && !/^\w/.test(line) && !/^\s*(\/\*|\*)/.test(line) ? [`${file}:${i + 1}`] : []));
+  });
 }
 
 export class Faults {

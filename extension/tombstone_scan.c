@@ -31,6 +31,7 @@ struct SyncTombstoneScan
 {
 	dlist_node	node;
 	ResourceOwner owner;
+	MemoryContext context;		/* what the index remembers between two rows must live here too: it allocates wherever it is called */
 	Relation	heap;
 	Relation	index;
 	IndexScanDesc scan;
@@ -106,6 +107,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 	open->scan = index_beginscan(open->heap, open->index, &open->dirty, 2, 0);
 	open->slot = table_slot_create(open->heap, NULL);
 	open->owner = CurrentResourceOwner;
+	open->context = context;
 	open->callback.func = end_scan;
 	open->callback.arg = open;
 	dlist_push_head(&open_scans, &open->node);
@@ -118,6 +120,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {
+	MemoryContext before = MemoryContextSwitchTo(open->context);
 	int64		version = 0;
 
 	*running = InvalidTransactionId;
@@ -136,6 +139,7 @@ scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 		ExecClearTuple(open->slot);
 		index_rescan(open->scan, keys, 2, NULL, 0);
 	}
+	MemoryContextSwitchTo(before);
 	return version;
 }
 

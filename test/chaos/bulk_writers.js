@@ -1,6 +1,6 @@
 // bulk_writers.js - transactions of 1 to 10,000 rows on three tables: savepoints, roll-backs, upserts, moves between teams, prepared ones that end later.
 // SPDX-License-Identifier: PostgreSQL
-import { sleep } from '../lib/wait.js';
+import { sleep, together } from '../lib/wait.js';
 
 export const TABLES = ['plain', 'scoped', 'judged'];
 const IDS = 20_000; // of each table
@@ -36,10 +36,11 @@ export class Bulk {
 
   tally = { rows_written: 0, committed: 0, rolled_back: 0, savepoints_undone: 0, prepared: 0, refused: 0 };
   #tags = 0;
+  #failed = false;
   #prepared = [];
 
   async write() {
-    await Promise.all(Array.from({ length: WRITERS }, (_, i) => this.#writer(i)));
+    await together(Array.from({ length: WRITERS }, (_, i) => this.#writer(i)), () => (this.#failed = true));
     await Promise.all(this.#prepared);
   }
 
@@ -47,7 +48,7 @@ export class Bulk {
     const client = await this.database.connect();
     const began = Date.now();
     let written = 0;
-    for (let i = 0; this.goesOn(); i++) {
+    for (let i = 0; this.goesOn() && !this.#failed; i++) {
       written += await this.#transaction(client, `bulk ${number} ${i}`);
       const due = began + (written * 1000 * WRITERS) / this.rows_per_s;
       while (Date.now() < due && this.goesOn()) await sleep(Math.min(50, due - Date.now()));

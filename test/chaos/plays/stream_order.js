@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: PostgreSQL
 import { Postgres } from '../../lib/postgres.js';
 import { Streamer } from '../../lib/streamer.js';
-import { sleep, until } from '../../lib/wait.js';
+import { sleep, together, until } from '../../lib/wait.js';
 import { Commits } from '../commits.js';
 import { LightClient } from '../light.js';
 import { Watcher } from '../order.js';
@@ -34,7 +34,7 @@ async function run({ seconds, random, say, most = Infinity }) {
     await untilEqual(stage);
     return result(stage);
   } finally {
-    stage.over = true;
+    stage.ended = true;
     await Promise.all(stage.clients.map((client) => client.stop()));
     await stage.marking;
     if (stage.commits) await stage.commits.stop();
@@ -62,18 +62,18 @@ const failed = (stage) => stage.watchers.some(({ failures }) => failures.length)
 
 async function perform(stage, { seconds, say, most }) {
   const end = Date.now() + seconds * 1000;
-  const goesOn = () => Date.now() < end && events(stage) < most && !failed(stage);
+  const goesOn = () => !stage.over && Date.now() < end && events(stage) < most && !failed(stage);
   const bulk = new Bulk(stage.database, stage.random, { rows_per_s: ROWS_PER_S, goesOn });
   const looking = setInterval(() => {
     for (const watcher of stage.watchers) watcher.go_on();
     stage.commits.forget(Math.min(...stage.watchers.map(({ needs }) => needs)));
   }, 100);
   const marking = (async () => {
-    for (; !stage.over; await sleep(100)) await stage.commits.mark(stage.database);
+    for (; !stage.ended; await sleep(100)) await stage.commits.mark(stage.database);
   })();
   const telling = setInterval(() => say(`${events(stage).toLocaleString('en')} events of ${stage.commits.next} transactions, ${JSON.stringify(stage.faults)}, ${stage.resyncs} resyncs`), 15_000);
   try {
-    await Promise.all([bulk.write(), disturb(stage, goesOn)]);
+    await together([bulk.write(), disturb(stage, goesOn)], () => (stage.over = true));
   } finally {
     clearInterval(telling);
     clearInterval(looking);

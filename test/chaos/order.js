@@ -24,8 +24,8 @@ export class Watcher {
 
   /** A batch as it came; `loose`: a break of the stream was under way. */
   take(batch, { loose = false } = {}) {
-    // what is missing from a snapshot is judged by what was committed until then
-    const mark = batch.session || loose ? this.commits.issued + 1 : 0;
+    // what is missing, because it was written over meanwhile, is judged by what was committed until now
+    const mark = this.commits.issued + 1;
     this.#waiting.push({ batch, loose, mark, at: Date.now() });
     this.go_on();
   }

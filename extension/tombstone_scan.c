@@ -31,7 +31,7 @@ struct SyncTombstoneScan
 {
 	dlist_node	node;
 	ResourceOwner owner;
-	MemoryContext context;		/* what the index remembers between two rows must live here too: it allocates wherever it is called */
+	MemoryContext context;
 	Relation	heap;
 	Relation	index;
 	IndexScanDesc scan;
@@ -116,7 +116,10 @@ sync_tombstone_scan_begin(MemoryContext context)
 	return open;
 }
 
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
+/*
+ * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. In the scan's own memory: an index
+ * scan that meets dead entries makes itself a list of them wherever it is called, and keeps it until it ends.
+ */
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {

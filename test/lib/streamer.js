@@ -10,7 +10,7 @@ import { request } from './http.js';
 import { until, within } from './wait.js';
 import { mintToken } from './token.js';
 
-const BINARY = process.env.SYNC_STREAMER || path.join(ROOT, 'streamer/sync-streamer');
+const binary = () => process.env.SYNC_STREAMER || path.join(ROOT, 'streamer/sync-streamer');
 const SANITIZER = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error: /;
 
 export class Streamer {
@@ -52,7 +52,7 @@ export class Streamer {
   }
 
   async launch({ ready = true } = {}) {
-    this.process = start(BINARY, this.#arguments());
+    this.process = start(binary(), this.#arguments());
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text) => {

@@ -17,7 +17,7 @@ export const play = {
 
 async function run({ seconds, random, say, most = Infinity, control }) {
   const server = await Postgres.start();
-  const total = { decisions: 0, events: 0, steps: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, episodes: 0 };
+  const total = { decisions: 0, events: 0, steps: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, episodes: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
   const failures = [];
   const lags = [];
   const end = Date.now() + seconds * 1000;

@@ -1,5 +1,6 @@
 // arena.js - one random database of rights with its streamer, its oracle and its receivers; steps, and the moment when all copies must be right.
 // SPDX-License-Identifier: PostgreSQL
+import { appendFileSync } from 'node:fs';
 import { request } from '../../lib/http.js';
 import { Streamer } from '../../lib/streamer.js';
 import { sleep } from '../../lib/wait.js';
@@ -17,8 +18,9 @@ export class Arena {
   tokens = new Map(); // number → {table, id, by}
   failures = [];
   lags = []; // {kind, ms}: rows that still came after they were lost
-  tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0 };
+  tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
   #number = 0;
+  #answered = new Map();
 
   static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
     const arena = new Arena();
@@ -31,7 +33,7 @@ export class Arena {
     arena.oracle = new Oracle(arena.database, arena.schema);
     await arena.oracle.prepare();
     arena.actions = new Actions(arena);
-    for (let i = 0; i < 40; i++) await arena.actions.data();
+    await arena.actions.fill();
     await arena.#enter(arena.schema.subjects(subjects).map((claims) => arena.oracle.subject(claims)));
     return arena;
   }
@@ -55,6 +57,12 @@ export class Arena {
     const { random } = this;
     if (random.chance(0.5)) return [{ event: '*', schema: 'public' }];
     return this.schema.tables.map(({ name }) => ({ event: '*', schema: 'public', table: name, ...(random.chance(0.4) ? { filter: random.pick(['id=lt.12', 'owner=eq.ada', 'team=in.(1,2)', 'a=like.%1%']) } : {}) }));
+  }
+
+  /** The numbers of what this user's pushes were answered. */
+  answered(sub) {
+    if (!this.#answered.has(sub)) this.#answered.set(sub, new Set());
+    return this.#answered.get(sub);
   }
 
   next() {
@@ -85,12 +93,19 @@ export class Arena {
 
   /** SQL of the owner; a constraint that says no is part of the play. */
   async write(text) {
+    this.trace(text);
     try {
       await this.connection.query(text);
     } catch (error) {
       await this.connection.query('ROLLBACK');
+      this.trace(`refused: ${error.message}`);
       if (!/^(23|40)/.test(error.code ?? '')) throw new Error(`${error.message}: ${text}`);
     }
+  }
+
+  /** What was done, for whoever has to find out why: CHAOS_TRACE names a file. */
+  trace(text) {
+    if (process.env.CHAOS_TRACE) appendFileSync(process.env.CHAOS_TRACE, `${new Date().toISOString()} ${this.oracle?.epoch} ${text}\n`);
   }
 
   leak(text) {
@@ -99,13 +114,20 @@ export class Arena {
   }
 
   async step() {
+    const began = performance.now();
     const kind = await this.actions.any();
+    const acted = performance.now();
+    this.trace(kind);
     const events = await this.oracle.look(kind, Date.now());
+    const looked = performance.now();
     this.tally.steps++;
     this.tally.events += events;
     this.tally.decisions += events * (this.receivers.length - this.callers.length);
     if (this.random.chance(0.2) && this.pullers.length) await this.random.pick(this.pullers).pull();
     for (const receiver of this.receivers) judge(this, receiver);
+    this.tally.act_ms += acted - began;
+    this.tally.look_ms += looked - acted;
+    this.tally.judge_ms += performance.now() - looked;
   }
 
   /** Until every copy is what its subject sees; what is wrong after that is missing, or was not withdrawn. */

@@ -64,6 +64,7 @@ function gone(arena, receiver, { table, id, version, epoch }) {
 }
 
 function keep(arena, receiver, { table, keep: kept, epoch }) {
+  if (table.startsWith('sync.')) return undefined;
   const scope = arena.oracle.byName.get(table)?.scope;
   const extra = kept.filter((value) => !asSomebody(receiver, epoch, epoch - 1, (subject, from, to) => arena.oracle.held(subject, scope, value, from, to)));
   return extra.length ? `withdrawal of ${table} that keeps ${extra}, which is not held` : undefined;
@@ -98,12 +99,15 @@ function deleted(arena, receiver, { table, id, epoch }) {
 }
 
 /** Every value in every byte that came must have been in the receiver's sight, or be its own. */
-function judgeText(arena, receiver, { text, loose } = {}) {
+function judgeText(arena, receiver, { text, loose, told }) {
   const { oracle } = arena;
   for (const number of new Set(tokensIn(text))) {
     arena.tally.texts++;
     const { by, table, id } = arena.tokens.get(number) ?? {};
     if (by && receiver.views.some(({ subject }) => subject.sub === by)) continue;
+    // an entry of the conflict log repeats to its author what the push was answered, whatever role it was made with
+    if (told) arena.answered(receiver.subject.sub).add(number);
+    else if (text.includes('"sync.conflict"') && arena.answered(receiver.subject.sub).has(number)) continue;
     const images = oracle.holders.get(number) ?? [];
     const one = (image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [columnOf(image, number)], from, to, true)) || isAtTheEdge(oracle, image);
     const lost = () => (loose || !images.length) && (oracle.versions.get(`${table}/${id}`) ?? []).some((image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [], from, to)));

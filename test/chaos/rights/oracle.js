@@ -6,8 +6,8 @@
 
 const FUNCTIONS = `
 CREATE FUNCTION ghost.key_of(id int, k text, is_pair boolean) RETURNS text LANGUAGE sql IMMUTABLE AS
-$$ SELECT CASE WHEN is_pair THEN json_build_array(id::text, k)::text ELSE id::text END $$;
-CREATE FUNCTION ghost.look(subjects jsonb, tables jsonb, horizon bigint) RETURNS jsonb LANGUAGE plpgsql AS
+$$ SELECT CASE WHEN is_pair THEN '["' || id || '","' || k || '"]' ELSE id::text END $$;
+CREATE FUNCTION ghost.look(subjects jsonb, tables jsonb, horizon bigint, grants boolean) RETURNS jsonb LANGUAGE plpgsql AS
 $$
 DECLARE
   s jsonb; t jsonb; seen jsonb; one jsonb := '[]'; found jsonb; held jsonb; columns jsonb;
@@ -18,9 +18,11 @@ BEGIN
                               'club', (SELECT coalesce(jsonb_agg(c::int), '[]') FROM unnest(string_to_array(coalesce(s ->> 'clubs', ''), ',')) c)) INTO held;
     seen := '{}'; columns := '{}';
     FOR t IN SELECT * FROM jsonb_array_elements(tables) LOOP
-      SELECT jsonb_agg(a.attname) INTO found FROM pg_attribute a
-      WHERE a.attrelid = (t ->> 'name')::regclass AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(a.attrelid, a.attnum, 'SELECT');
-      columns := columns || jsonb_build_object(t ->> 'name', found);
+      IF grants THEN
+        SELECT jsonb_agg(a.attname) INTO found FROM pg_attribute a
+        WHERE a.attrelid = (t ->> 'name')::regclass AND a.attnum > 0 AND NOT a.attisdropped AND has_column_privilege(a.attrelid, a.attnum, 'SELECT');
+        columns := columns || jsonb_build_object(t ->> 'name', found);
+      END IF;
       IF has_column_privilege(t ->> 'name', 'id', 'SELECT') AND has_column_privilege(t ->> 'name', 'k', 'SELECT') THEN
         EXECUTE format('SELECT jsonb_build_array((SELECT coalesce(jsonb_agg(ghost.key_of(id, k, %L)), ''[]'') FROM public.%I), (SELECT coalesce(jsonb_agg(gid::text), ''[]'') FROM ghost.%I WHERE gid > %s))',
                        t ->> 'pair', t ->> 'name', t ->> 'name', horizon) INTO found;
@@ -80,14 +82,15 @@ export class Oracle {
   /** After a step's commit: what changed, and who sees what now. How many events the step was. */
   async look(kind, time) {
     const { connection } = this;
+    const grants = kind === 'grant' || this.subjects.some(({ columns }) => !columns.length);
     const answer = await connection.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${this.#truthSql()};
       SELECT ghost.look('${JSON.stringify(this.subjects.map(({ claims }) => claims)).replaceAll("'", "''")}',
-        '${JSON.stringify(this.tables.map(({ name, key }) => ({ name, pair: key === 'pair' })))}', ${this.horizon}) AS seen; COMMIT`);
+        '${JSON.stringify(this.tables.map(({ name, key }) => ({ name, pair: key === 'pair' })))}', ${this.horizon}, ${grants}) AS seen; COMMIT`);
     this.epoch++;
     this.times.push(time);
     this.kinds.push(kind);
     const events = this.#truth(answer.slice(1, 1 + this.tables.length));
-    answer.at(-2).rows[0].seen.forEach((seen, i) => this.#sights(this.subjects[i], seen));
+    answer.at(-2).rows[0].seen.forEach((seen, i) => this.#sights(this.subjects[i], seen, grants));
     return events;
   }
 
@@ -135,7 +138,7 @@ export class Oracle {
     const key = `${table.name}/${id}/${version}`;
     let image = this.images.get(key);
     if (image || !data) return image;
-    const own = Object.fromEntries(Object.entries(data).filter(([name]) => !BOOKKEEPING.test(name) && name !== 'gid' && !(table.soft && name === 'deleted_at')));
+    const own = Object.fromEntries(Object.entries(data).filter(([name]) => !BOOKKEEPING.test(name) && name !== 'gid'));
     // a ghost that was never seen alive came and went within one transaction
     image = { key, table: table.name, id, version: Number(version), scope, data: own, marked, born: this.epoch, ended: 'gid' in data ? this.epoch : undefined };
     this.images.set(key, image);
@@ -149,14 +152,13 @@ export class Oracle {
     return image;
   }
 
-  #sights(subject, { held, columns, seen }) {
+  #sights(subject, { held, columns, seen }, grants) {
     if (JSON.stringify(subject.holdings.at(-1)?.held) !== JSON.stringify(held)) subject.holdings.push({ from: this.epoch, held });
-    const readable = Object.fromEntries(this.tables.map((table) => [table.name, this.#readable(table, columns[table.name])]));
-    const text = JSON.stringify(readable);
-    if (subject.columns.at(-1)?.text !== text) subject.columns.push({ from: this.epoch, text, sets: Object.fromEntries(Object.entries(readable).map(([name, list]) => [name, list && new Set(list)])) });
+    if (grants) this.#grants(subject, Object.fromEntries(this.tables.map((table) => [table.name, this.#readable(table, columns[table.name])])));
+    const { sets } = subject.columns.at(-1);
     const [live, gone] = [new Set(), new Set()];
     for (const table of this.tables) {
-      if (!readable[table.name] || !seen[table.name]) continue;
+      if (!sets[table.name] || !seen[table.name]) continue;
       const mine = (image) => image && (!table.scope || (image.scope !== null && held[table.scope].map(String).includes(image.scope)));
       for (const id of seen[table.name][0]) {
         const image = this.living.get(`${table.name}/${id}`);
@@ -171,6 +173,12 @@ export class Oracle {
     this.#note(subject.gone, gone);
     subject.now = live;
     subject.nowGone = gone;
+  }
+
+  #grants(subject, readable) {
+    const text = JSON.stringify(readable);
+    if (subject.columns.at(-1)?.text === text) return;
+    subject.columns.push({ from: this.epoch, text, sets: Object.fromEntries(Object.entries(readable).map(([name, list]) => [name, list && new Set(list)])) });
   }
 
   // Sync shows a table to those who may read its key, its scope, its mark and the bookkeeping

@@ -272,7 +272,7 @@ export class Caller extends Receiver {
   /** POST /api/v1/sync/<name>; `loose`: the answer may show values that a row had before it came into sight. */
   async post(name, body, { loose } = {}) {
     const answer = await this.arena.post(name, this.subject.claims, { device_id: this.device, ...body });
-    this.#texts.push({ text: answer.text, loose });
+    this.#texts.push({ text: answer.text, loose, told: name === 'push' });
     return answer;
   }
 

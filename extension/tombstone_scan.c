@@ -30,6 +30,7 @@
 struct SyncTombstoneScan
 {
 	dlist_node	node;
+	MemoryContext context;
 	ResourceOwner owner;
 	Relation	heap;
 	Relation	index;
@@ -97,6 +98,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 	Oid			heap = OidIsValid(heap_id) ? heap_id : sync_relid("tombstone");
 	Oid			index = OidIsValid(index_id) ? index_id : sync_relid("tombstone_entity");
 
+	open->context = context;
 	/* The locks stay until the transaction ends, like those of any reader. */
 	open->heap = table_open(heap, AccessShareLock);
 	open->index = index_open(index, AccessShareLock);
@@ -114,10 +116,14 @@ sync_tombstone_scan_begin(MemoryContext context)
 	return open;
 }
 
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
+/*
+ * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. The index keeps notes of dead
+ * entries in the context it is called in, for as long as the scan lives.
+ */
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {
+	MemoryContext before = MemoryContextSwitchTo(open->context);
 	int64		version = 0;
 
 	*running = InvalidTransactionId;
@@ -136,6 +142,7 @@ scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 		ExecClearTuple(open->slot);
 		index_rescan(open->scan, keys, 2, NULL, 0);
 	}
+	MemoryContextSwitchTo(before);
 	return version;
 }
 

@@ -30,6 +30,7 @@
 struct SyncTombstoneScan
 {
 	dlist_node	node;
+	MemoryContext context;		/* of the statement: what the index keeps between two rows is allocated here, not in that of one row */
 	ResourceOwner owner;
 	Relation	heap;
 	Relation	index;
@@ -105,6 +106,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 	InitDirtySnapshot(open->dirty);
 	open->scan = index_beginscan(open->heap, open->index, &open->dirty, 2, 0);
 	open->slot = table_slot_create(open->heap, NULL);
+	open->context = context;
 	open->owner = CurrentResourceOwner;
 	open->callback.func = end_scan;
 	open->callback.arg = open;
@@ -118,6 +120,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {
+	MemoryContext before = MemoryContextSwitchTo(open->context);
 	int64		version = 0;
 
 	*running = InvalidTransactionId;
@@ -136,6 +139,7 @@ scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 		ExecClearTuple(open->slot);
 		index_rescan(open->scan, keys, 2, NULL, 0);
 	}
+	MemoryContextSwitchTo(before);
 	return version;
 }
 

@@ -30,8 +30,8 @@
 struct SyncTombstoneScan
 {
 	dlist_node	node;
-	MemoryContext context;		/* of the statement: what the index keeps between two rows is allocated here, not in that of one row */
 	ResourceOwner owner;
+	MemoryContext context;
 	Relation	heap;
 	Relation	index;
 	IndexScanDesc scan;
@@ -106,8 +106,8 @@ sync_tombstone_scan_begin(MemoryContext context)
 	InitDirtySnapshot(open->dirty);
 	open->scan = index_beginscan(open->heap, open->index, &open->dirty, 2, 0);
 	open->slot = table_slot_create(open->heap, NULL);
-	open->context = context;
 	open->owner = CurrentResourceOwner;
+	open->context = context;
 	open->callback.func = end_scan;
 	open->callback.arg = open;
 	dlist_push_head(&open_scans, &open->node);
@@ -116,7 +116,10 @@ sync_tombstone_scan_begin(MemoryContext context)
 	return open;
 }
 
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
+/*
+ * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. In the scan's own memory: an index
+ * scan that meets dead entries makes itself a list of them wherever it is called, and keeps it until it ends.
+ */
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {

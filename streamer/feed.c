@@ -205,8 +205,6 @@ feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now
 {
 	f->now_ms = now_ms;
 	feed_end(f);
-	if (f->is_bridging && (strcmp(f->system_id, system_id) != 0 || f->timeline != timeline))
-		bridging_give_up(f, "the stream goes on from another server or timeline");
 	if (!f->is_bridging)
 		clear(f);
 	free(f->system_id);
@@ -229,6 +227,14 @@ feed_end(struct feed *f)
 		bridging_start(f);
 	if (!f->is_bridging)
 		clear(f);
+}
+
+void
+feed_forget(struct feed *f, const char *reason)
+{
+	bridging_give_up(f, reason);
+	clear(f);
+	f->seen_xmax = 0;
 }
 
 /* All three connections must be on one server and one timeline. */
@@ -337,6 +343,12 @@ feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot)
 
 	if (s == NULL)
 		return;
+	if (s->xmax < f->seen_xmax)
+	{
+		f->calls.rolled_back(f->owner);
+		return;
+	}
+	f->seen_xmax = s->xmax;
 	snapshot_replace(&f->newest, s);
 	if (f->state == FEED_ASKING_CHECKPOINT)
 		first_checkpoint(f, s);
@@ -509,6 +521,12 @@ uint64_t
 feed_cursor_xmax(const struct feed *f)
 {
 	return f->cursor_xmax;
+}
+
+uint64_t
+feed_reached(const struct feed *f)
+{
+	return f->commit_lsn;
 }
 
 uint32_t

@@ -224,6 +224,12 @@ upkeep_free(struct upkeep *u)
 	free(u);
 }
 
+void
+upkeep_reconnect(struct upkeep *u, const char *reason)
+{
+	pg_drop(u->pg, reason);
+}
+
 bool
 upkeep_is_up(const struct upkeep *u)
 {

@@ -26,6 +26,7 @@ struct upkeep_calls
 
 struct upkeep *upkeep_new(struct loop *l, const char *conninfo, const struct upkeep_calls *calls, void *owner);
 void	upkeep_free(struct upkeep *u);
+void	upkeep_reconnect(struct upkeep *u, const char *reason);
 bool	upkeep_is_up(const struct upkeep *u);
 
 void	upkeep_ask_tables(struct upkeep *u);

@@ -152,32 +152,46 @@ export class Pane {
 
   // --- the team -----------------------------------------------------------------------------------
 
+  // Elements stay: one replaced between the press and the release of the mouse would never be clicked, and leaving a field draws anew.
   #showMembers() {
     const { sub, team } = this.person;
     const members = this.client.members().filter(({ team_id }) => team_id === team);
     const isLead = members.some(({ user_id, is_lead }) => user_id === sub && is_lead);
     const gone = isLead ? this.candidates.filter((user) => !members.some(({ user_id }) => user_id === user)) : [];
+    const entries = [...members.map((member) => [member.user_id, member]), ...gone.map((user) => [user, undefined])];
     const list = this.#find('.members');
-    list.replaceChildren(
-      ...members.map((member) => this.#member(member.user_id, true, isLead && member.user_id !== sub ? () => this.client.removeMember(member) : undefined)),
-      ...gone.map((user) => this.#member(user, false, () => this.client.addMember({ user_id: user, team_id: team, is_lead: false }))),
-    );
+    for (const element of [...list.children]) if (!entries.some(([user]) => user === element.dataset.user)) element.remove();
+    entries.forEach(([user, member], index) => {
+      const element = [...list.children].find(({ dataset }) => dataset.user === user) ?? this.#newMember(user);
+      this.#fillMember(element, user, member, isLead && user !== sub);
+      if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+    });
     if (this.team.isClosed && members.some(({ user_id }) => user_id === sub)) this.team.join(); // taken back
     this.#showSigns();
   }
 
-  #member(user, isMember, change) {
+  #newMember(user) {
     const element = document.getElementById('member').content.firstElementChild.cloneNode(true);
+    element.dataset.user = user;
+    element.querySelector('.member-name').textContent = this.names.get(user) ?? user;
+    element.querySelector('.member-change').addEventListener('click', () => this.#changeMember(user));
+    return element;
+  }
+
+  #changeMember(user) {
+    const { team } = this.person;
+    const member = this.client.members().find(({ user_id, team_id }) => user_id === user && team_id === team);
+    if (member) this.client.removeMember(member);
+    else this.client.addMember({ user_id: user, team_id: team, is_lead: false });
+  }
+
+  #fillMember(element, user, member, mayChange) {
     const button = element.querySelector('.member-change');
     const name = this.names.get(user) ?? user;
-    element.dataset.user = user;
-    element.classList.toggle('is-gone', !isMember);
-    element.querySelector('.member-name').textContent = name;
-    button.hidden = !change;
-    button.textContent = isMember ? 'remove' : 'take back';
-    button.setAttribute('aria-label', isMember ? `Remove ${name} from the team` : `Take ${name} back into the team`);
-    if (change) button.addEventListener('click', change);
-    return element;
+    element.classList.toggle('is-gone', !member);
+    button.hidden = !mayChange;
+    button.textContent = member ? 'remove' : 'take back';
+    button.setAttribute('aria-label', member ? `Remove ${name} from the team` : `Take ${name} back into the team`);
   }
 
   // Who is here, who is editing, who is typing: nothing of it is stored in a note.

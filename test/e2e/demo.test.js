@@ -142,6 +142,18 @@ test('who is removed from the team loses its notes at once, and gets them back',
   await (await panes.ada.note('While Ben was out')).locator('.delete').click();
 });
 
+test('a click that ends an edit is not lost', async () => {
+  const hers = (await panes.ada.note('Ask about the weather')).locator('.body');
+  await hers.focus();
+  await hers.press('End');
+  await hers.press('?');
+  await panes.ada.element.getByRole('button', { name: 'Remove Ben from the team' }).click(); // leaves the field first
+  await panes.ben.lacks('Ask about the weather');
+  await panes.ada.element.getByRole('button', { name: 'Take Ben back into the team' }).click();
+  await panes.ben.shows('Ask about the weather');
+  await panes.ada.element.locator('.member.is-here[data-user="ben"]').waitFor();
+});
+
 test('both streamers have a live page', async () => {
   const links = page.locator('#streamers a');
   assert.equal(await links.count(), 2);

@@ -67,13 +67,12 @@ export class SyncClient {
     this.events = [];
     this.batches = 0;
     this.sync_token = undefined;
-    this.#url = url;
+    this.url = url;
     this.#label = label;
     this.#join = join;
     this.#origin = origin;
   }
 
-  #url;
   #label;
   #join;
   #origin;
@@ -92,7 +91,7 @@ export class SyncClient {
         this.on('message', (data) => client.frames.push(data.toString()));
       }
     }
-    this.socket = new Socket(this.#url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000 });
+    this.socket = new Socket(this.url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000 });
     this.socket.onError(() => {});
     this.socket.onClose((event) => this.#emit('close', event));
     this.channel = this.socket.channel(`sync:${this.#label}`, () => this.#joinPayload());

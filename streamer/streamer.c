@@ -26,6 +26,7 @@
 #include "query.h"
 #include "rooms.h"
 #include "server.h"
+#include "text.h"
 #include "upkeep.h"
 #include "wal.h"
 
@@ -168,10 +169,13 @@ upkeep_down(void *owner)
 }
 
 static void
-tables_read(void *owner, const char *json, const char *snapshot)
+tables_read(void *owner, const char *json, const char *snapshot, const char *xid)
 {
 	struct streamer *s = owner;
+	uint64_t next;
 
+	if (xid != NULL && text_uint64(xid, strlen(xid), &next))
+		feed_counted(s->feed, next);
 	feed_tables_answer(s->feed, json, snapshot);
 }
 

@@ -30,8 +30,8 @@
 struct SyncTombstoneScan
 {
 	dlist_node	node;
-	MemoryContext context;
 	ResourceOwner owner;
+	MemoryContext context;
 	Relation	heap;
 	Relation	index;
 	IndexScanDesc scan;
@@ -98,7 +98,6 @@ sync_tombstone_scan_begin(MemoryContext context)
 	Oid			heap = OidIsValid(heap_id) ? heap_id : sync_relid("tombstone");
 	Oid			index = OidIsValid(index_id) ? index_id : sync_relid("tombstone_entity");
 
-	open->context = context;
 	/* The locks stay until the transaction ends, like those of any reader. */
 	open->heap = table_open(heap, AccessShareLock);
 	open->index = index_open(index, AccessShareLock);
@@ -108,6 +107,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 	open->scan = index_beginscan(open->heap, open->index, &open->dirty, 2, 0);
 	open->slot = table_slot_create(open->heap, NULL);
 	open->owner = CurrentResourceOwner;
+	open->context = context;
 	open->callback.func = end_scan;
 	open->callback.arg = open;
 	dlist_push_head(&open_scans, &open->node);
@@ -117,8 +117,8 @@ sync_tombstone_scan_begin(MemoryContext context)
 }
 
 /*
- * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. The index keeps notes of dead
- * entries in the context it is called in, for as long as the scan lives.
+ * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. In the scan's own memory: an index
+ * scan that meets dead entries makes itself a list of them wherever it is called, and keeps it until it ends.
  */
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)

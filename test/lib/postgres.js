@@ -11,7 +11,6 @@ import { childrenOf, isAlive, isRunning, start } from './process.js';
 import { until } from './wait.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const PG_CONFIG = process.env.PG_CONFIG || 'pg_config';
 const SOCKET_PORT = 54329; // only names the socket file
 
 /** A TCP port of the loopback that is free now. */
@@ -30,7 +29,7 @@ export class Postgres {
   /** `tcp`: listen on loopback too (benches); `fsync`: as in production; `settings`: lines for postgresql.conf. */
   static async start({ fsync = false, tcp = false, settings = {} } = {}) {
     const server = new Postgres();
-    server.bin = execFileSync(PG_CONFIG, ['--bindir'], { encoding: 'utf8' }).trim();
+    server.bin = execFileSync(process.env.PG_CONFIG || 'pg_config', ['--bindir'], { encoding: 'utf8' }).trim();
     const base = tmpdir().length > 60 ? '/tmp' : tmpdir();
     server.directory = mkdtempSync(path.join(base, 'sync-test.'));
     server.port = tcp ? await freePort() : SOCKET_PORT;
@@ -98,13 +97,13 @@ export class Postgres {
     return database;
   }
 
-  /** A fresh database with the extension and the streamer's roles. */
-  async createDatabase(name, { extension = true, roles = true } = {}) {
+  /** A fresh database with the extension and the streamer's roles, or a copy of another. */
+  async createDatabase(name, { extension = true, roles = true, template } = {}) {
     const admin = await this.connect('postgres');
-    await admin.query(`CREATE DATABASE ${name}`);
+    await admin.query(`CREATE DATABASE ${name}${template ? ` TEMPLATE ${template}` : ''}`);
     await admin.end();
     const database = this.database(name);
-    if (extension) {
+    if (extension && !template) {
       await database.sql('CREATE EXTENSION sync');
       if (roles) this.psql(name, ['-o', '/dev/null', '-f', path.join(ROOT, 'streamer/roles.sql')]);
     }

@@ -288,6 +288,7 @@ typedef struct SyncToken
 	int			schema_version;	/* of the client's own tables; -1: it does not say */
 	int			ntables;
 	int32	   *tables;
+	char	  **names;			/* their entity types: one that is no longer there, or not for its holder, has to be named */
 	int			nscopes;
 	SyncHeldScope *scopes;
 	int			ndigests;

@@ -55,6 +55,7 @@ test('the counter has gone past what clients have, the log lies behind', async (
 
 test('the log has gone past what clients have, the counter lies behind', async () => {
   await burnIds(2000);
+  // the last note comes between two marks of the streamers, so that only its own id lies ahead of the counter
   const lost = await audience.seesNote('many ids and little log');
   const [ids, log] = [await counted(), await written()];
   audience.mark();

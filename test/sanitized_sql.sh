@@ -22,6 +22,7 @@ chmod 777 "$reports"
 
 copy_tree() {
   (cd "$root" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done | tar -c --null -T -) | tar -x -C "$laboratory/tree"
+  rm -f "$laboratory/tree/test/node_modules"
   ln -s "$root/test/node_modules" "$laboratory/tree/test/node_modules"
 }
 

@@ -123,8 +123,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	before = MemoryContextSwitchTo(r->row_context);
 	send_row(pull, r->p, r->phase, slot, xid);
 	pull->is_full = is_page_full(pull);
-	/* The place is written for the last row only: of the page, or of the query. */
-	if (pull->is_full || ++r->seen > pull->limit)
+	r->seen++;
+	/* The place is written for the last row only: of the page, or of the query (both at once, when a row before it was skipped). */
+	if (pull->is_full || r->seen > pull->limit)
 	{
 		MemoryContextSwitchTo(pull->context);
 		pull->next.part_key = row_place(r->p->table, slot->tts_values, r->phase == 'I' ? psprintf(UINT64_FORMAT, xid) : r->value);

@@ -133,7 +133,6 @@ typedef struct SyncTable
 } SyncTable;
 
 /* sync.c: settings and identity */
-extern bool sync_test_skip_flush;
 extern bool sync_allow_nobody;
 extern int	sync_max_conflicts;
 extern int	sync_max_ledger;

@@ -129,9 +129,9 @@ value_text(struct value v, struct buffer *scratch, const char **text, size_t *le
 	if (v.kind != VALUE_ESCAPED)
 		return false;
 	buffer_reset(scratch);
-	if (!json_unescape_text(v.text, v.len, scratch) || scratch->data == NULL)
+	if (!json_unescape_text(v.text, v.len, scratch) || scratch->failed)
 		return false;
-	*text = scratch->data;
+	*text = scratch->data != NULL ? scratch->data : "";
 	*len = scratch->len;
 	return true;
 }

@@ -58,6 +58,8 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
   });
 }
 
+process.setMaxListeners(100); // each server and streamer cleans up after itself
+
 // the last net: whatever a failed test left running
 process.on('exit', () => {
   for (const child of running) {

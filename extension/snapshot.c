@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "sync.h"
+#include "control.h"
 
 #include "access/transam.h"
 #include "access/xlog.h"
@@ -141,7 +142,7 @@ sync_flush_wal(void)
 		end -= SizeOfXLogLongPHD;
 	else if (end % XLOG_BLCKSZ == SizeOfXLogShortPHD)
 		end -= SizeOfXLogShortPHD;
-	if (!sync_test_skip_flush)
+	if (!control_off("flush"))
 		XLogFlush(end);
 	return end;
 }

@@ -23,7 +23,6 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(sync_user_id_sql);
 
-bool		sync_test_skip_flush = false;
 bool		sync_allow_nobody = false;
 int			sync_max_conflicts = 10000;
 int			sync_max_ledger = 200000;
@@ -38,10 +37,6 @@ static const char *const volatile_claims[] = {
 void
 _PG_init(void)
 {
-	DefineCustomBoolVariable("sync.test_skip_flush",
-							 "Answers pull without flushing WAL first. Loses rows after a crash: for the test that proves it.",
-							 NULL, &sync_test_skip_flush, false, PGC_SUSET,
-							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE, NULL, NULL, NULL);
 	DefineCustomBoolVariable("sync.allow_nobody",
 							 "Lets callers without a user (no claim sub) push.",
 							 NULL, &sync_allow_nobody, false, PGC_SUSET, 0, NULL, NULL, NULL);

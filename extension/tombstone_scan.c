@@ -31,6 +31,7 @@ struct SyncTombstoneScan
 {
 	dlist_node	node;
 	ResourceOwner owner;
+	MemoryContext context;
 	Relation	heap;
 	Relation	index;
 	IndexScanDesc scan;
@@ -106,6 +107,7 @@ sync_tombstone_scan_begin(MemoryContext context)
 	open->scan = index_beginscan(open->heap, open->index, &open->dirty, 2, 0);
 	open->slot = table_slot_create(open->heap, NULL);
 	open->owner = CurrentResourceOwner;
+	open->context = context;
 	open->callback.func = end_scan;
 	open->callback.arg = open;
 	dlist_push_head(&open_scans, &open->node);
@@ -114,10 +116,14 @@ sync_tombstone_scan_begin(MemoryContext context)
 	return open;
 }
 
-/* One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. */
+/*
+ * One pass over a key's tombstones: the highest version, or the transaction that is about to leave another. In the scan's own memory: an index
+ * scan that meets dead entries makes itself a list of them wherever it is called, and keeps it until it ends.
+ */
 static int64
 scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 {
+	MemoryContext before = MemoryContextSwitchTo(open->context);
 	int64		version = 0;
 
 	*running = InvalidTransactionId;
@@ -136,6 +142,7 @@ scan_versions(SyncTombstoneScan *open, ScanKey keys, TransactionId *running)
 		ExecClearTuple(open->slot);
 		index_rescan(open->scan, keys, 2, NULL, 0);
 	}
+	MemoryContextSwitchTo(before);
 	return version;
 }
 

@@ -74,17 +74,6 @@ CREATE OR REPLACE FUNCTION merge_own(local jsonb, server jsonb, base jsonb) RETU
 SELECT * FROM merge_edit('cleo', '{"own":7,"best":99}', '{"timestamp":"2026-01-01T11:00:00Z"}', 'business', '2');
 SELECT note, plain, best FROM business WHERE id = 2;
 
--- A counter's edit is its increment: also where both sides come to the same value, and in whatever order one device's edits arrive
-CREATE TABLE merge_count (id int PRIMARY KEY, n int NOT NULL, label text);
-SELECT sync.enable('merge_count');
-SELECT sync.set_column_rule('merge_count', 'n', 'counter');
-INSERT INTO merge_count VALUES (1, 5), (2, 5), (3, 5);
-SELECT u, v.verdict FROM unnest('{ada,bob}'::text[]) u, merge_edit(u, '{"n":6}', '{"base":{"n":5},"local_version":1,"timestamp":"2026-01-01"}', 'merge_count') v;
-SELECT e, v.verdict FROM unnest('{"{6,8}","{5,6}"}'::text[]) e, merge_edit('ada', jsonb_build_object('n', (e::int[])[2]), jsonb_build_object('base', jsonb_build_object('n', (e::int[])[1]), 'local_version', 1, 'timestamp', '2026-01-01'), 'merge_count', '2') v;
-SELECT * FROM merge_edit('ada', '{"n":5,"label":"not counted"}', '{"base":{"n":4},"local_version":1,"timestamp":"2026-01-01"}', 'merge_count', '3');
-SELECT * FROM merge_edit('ada', '{"n":9,"label":"nothing to add"}', '{"base":{"n":9},"local_version":2,"timestamp":"2026-01-01"}', 'merge_count', '3');
-SELECT id, n, label, sync_version FROM merge_count ORDER BY id;
-
 -- What does not fit is refused when the rule is set
 SELECT sync.set_column_rule('business', 'n', 'union');
 SELECT sync.set_column_rule('business', 'note', 'counter');

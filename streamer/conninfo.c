@@ -13,6 +13,7 @@ struct setting
 	size_t	raw_len;
 	struct buffer name;
 	struct buffer value;
+	bool	is_open;		/* what is put behind it would be taken for its value: that is empty, or ends in a backslash */
 };
 
 /* What decides about a word, gathered in a first pass over all. */
@@ -39,8 +40,8 @@ read_value(const char **p, struct buffer *value)
 		(*p)++;
 	while (**p != '\0' && (quoted ? **p != '\'' : !isspace((unsigned char) **p)))
 	{
-		if (**p == '\\' && (*p)[1] != '\0')
-			(*p)++;
+		if (**p == '\\' && *++*p == '\0')
+			break;
 		buffer_putc(value, *(*p)++);
 	}
 	if (quoted && *(*p)++ != '\'')
@@ -68,12 +69,14 @@ read_word(const char **p, struct setting *s)
 	}
 	(*p)++;
 	skip_space(p);
+	s->is_open = **p == '\0';
 	if (!read_value(p, &s->value))
 	{
 		*p = s->raw;
 		return false;
 	}
 	s->raw_len = (size_t) (*p - s->raw);
+	s->is_open = s->is_open || (**p == '\0' && (*p)[-1] == '\\');
 	return true;
 }
 
@@ -104,6 +107,20 @@ put_quoted(struct buffer *out, const char *text)
 	buffer_putc(out, '\'');
 }
 
+static void
+put_setting(struct buffer *out, const struct setting *s)
+{
+	if (s->is_open)
+	{
+		buffer_put(out, s->name.data, s->name.len);
+		buffer_putc(out, '=');
+		put_quoted(out, s->value.len > 0 ? s->value.data : "");
+	}
+	else
+		buffer_put(out, s->raw, s->raw_len);
+	buffer_putc(out, ' ');
+}
+
 static bool
 derive_words(const char *conninfo, struct change_of_user *c, struct setting *s, struct buffer *out)
 {
@@ -116,12 +133,8 @@ derive_words(const char *conninfo, struct change_of_user *c, struct setting *s, 
 		return false;
 	p = conninfo;
 	while (read_word(&p, s))
-	{
-		if (!is_kept(s, c))
-			continue;
-		buffer_put(out, s->raw, s->raw_len);
-		buffer_putc(out, ' ');
-	}
+		if (is_kept(s, c))
+			put_setting(out, s);
 	buffer_puts(out, "user=");
 	put_quoted(out, c->user);
 	return true;
@@ -240,7 +253,7 @@ derive_uri(const char *text, struct change_of_user *c, struct setting *s, struct
 	buffer_put(out, u.rest, u.rest_len);
 	while (read_parameter(&p, s))
 	{
-		if (!is_kept(s, c))
+		if (s->raw_len == 0 || !is_kept(s, c))
 			continue;
 		buffer_putc(out, separator);
 		buffer_put(out, s->raw, s->raw_len);

@@ -30,6 +30,7 @@ struct feed_calls
 	void	(*hold)(void *owner);						/* a gap: nobody gets anything, until ready or down */
 	void	(*ready)(void *owner);						/* sessions may go live */
 	void	(*down)(void *owner, const char *reason);	/* and now they may not */
+	void	(*rolled_back)(void *owner);				/* the server counts fewer transactions than it did: answered by feed_forget and a new slot */
 	void	(*message)(void *owner, struct json_value message);	/* one of our own WAL messages: a transaction's after its release, others at once */
 };
 
@@ -39,10 +40,12 @@ void	feed_free(struct feed *f);
 /* From the replication connection: a new slot begins a new ring. */
 void	feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now_ms);
 void	feed_end(struct feed *f);
+void	feed_forget(struct feed *f, const char *reason);	/* no gap is bridged, and nothing of what was kept is replayed: the server is not what it was */
 void	feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, int64_t now_ms);	/* lsn: that it travelled under */
 void	feed_sent(struct feed *f, int64_t unix_us);		/* of the next message, by the server's clock: wal2json does not tell when a transaction was committed */
 
 /* Answers; NULL: failed, asked again later. */
+void	feed_counted(struct feed *f, uint64_t xid);		/* an id that the server has just given out */
 void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);
 void	feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot);
 void	feed_rows_answer(struct feed *f, const char *json, const char *snapshot);
@@ -56,6 +59,7 @@ bool	feed_is_ready(const struct feed *f);
 void	feed_gauges(const struct feed *f, int64_t now_ms);
 const char *feed_missing(const struct feed *f);			/* NULL: ready */
 struct cursor *feed_cursor(const struct feed *f);		/* the newest returned checkpoint's position, borrowed; NULL before the first */
+uint64_t feed_reached(const struct feed *f);			/* where the last commit decoded ends in the WAL; 0: none yet */
 uint32_t feed_timeline(const struct feed *f);
 uint64_t feed_cursor_xmax(const struct feed *f);
 const struct sync_tables *feed_tables(const struct feed *f);		/* NULL before the first; replaced by a reload */

@@ -7,6 +7,7 @@
 
 #include "memory.h"
 #include "message.h"
+#include "snapshot.h"
 
 #define PING 0x89		/* final */
 
@@ -31,8 +32,54 @@ cursor_retain(struct cursor *c)
 void
 cursor_release(struct cursor *c)
 {
-	if (c != NULL && --c->refs == 0)
-		free(c);
+	if (c == NULL || --c->refs > 0)
+		return;
+	cursor_release(c->later);
+	free(c);
+}
+
+/* NULL: it stands there already, or is in the middle of a round. */
+static struct cursor *
+move(const struct cursor *c, uint64_t lsn)
+{
+	struct position p;
+	struct buffer text;
+	struct cursor *later = NULL;
+
+	if (!position_parse(&p, c->text, strlen(c->text)))
+		return NULL;
+	if (p.lsn < lsn - 1)
+	{
+		p.lsn = lsn - 1;
+		buffer_init(&text);
+		position_put(&text, &p);
+		memory_require(text.failed ? NULL : text.data);
+		later = cursor_new(text.data, text.len);
+		later->reaches = lsn;
+		buffer_free(&text);
+	}
+	position_free(&p);
+	return later;
+}
+
+struct cursor *
+cursor_at(struct cursor *c, uint64_t lsn)
+{
+	struct cursor *later;
+
+	if (c == NULL || c->reaches >= lsn)
+		return c;
+	if (c->later != NULL && c->later->reaches >= lsn)
+		return c->later;
+	later = move(c, lsn);
+	if (later == NULL)
+	{
+		c->reaches = lsn;
+		return c;
+	}
+	cursor_release(c->later);
+	c->later = later;
+	return later;
 }
 
 static struct frame *

@@ -13,11 +13,16 @@
 struct cursor
 {
 	size_t	refs;
+	uint64_t reaches;			/* known to stand no earlier in the WAL than this */
+	struct cursor *later;		/* owned reference; the same further on, see cursor_at; NULL: none yet */
 	char	text[];
 };
 
 struct cursor *cursor_new(const char *text, size_t len);		/* one reference */
 struct cursor *cursor_retain(struct cursor *c);		/* NULL stays NULL */
+/* The same position, but no earlier in the WAL than the record that ends at lsn: whoever was sent that commit must not pass for one who was not, should a
+ * failover or an older copy of the storage take it back. Borrowed from c, and the same for all who ask with that lsn. */
+struct cursor *cursor_at(struct cursor *c, uint64_t lsn);
 void	cursor_release(struct cursor *c);
 
 struct frame

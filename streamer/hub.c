@@ -266,6 +266,20 @@ hub_hold(struct hub *h, int64_t now_ms)
 	}
 }
 
+void
+hub_start_anew(struct hub *h, bool is_rolled_back, int64_t now_ms)
+{
+	struct session *next;
+
+	hub_down(h, now_ms);
+	standings_drop_all(&h->standings);
+	for (struct session *s = h->sessions; s != NULL; s = next)
+	{
+		next = s->subscription.next;
+		session_start_anew(s, is_rolled_back, now_ms);
+	}
+}
+
 /* Live sessions that are quiet get a newer cursor now and then, so that what they would pull after a break stays small. */
 static void
 refresh_cursor(struct hub *h, struct session *s)

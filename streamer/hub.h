@@ -47,6 +47,9 @@ void	hub_ready(struct hub *h, int64_t now_ms);
 void	hub_down(struct hub *h, int64_t now_ms);
 void	hub_hold(struct hub *h, int64_t now_ms);		/* a gap: nobody gets anything until hub_ready or hub_down; then every standing is looked at again */
 
+/* The server is not what it was: what sessions were sent may be gone. is_rolled_back: so much that their tokens cannot tell. */
+void	hub_start_anew(struct hub *h, bool is_rolled_back, int64_t now_ms);
+
 void	hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now);	/* pulls that are due, cursors for the quiet, tokens that ran out */
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "option_value.h"
 
 enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH, ON_OFF };
@@ -197,11 +198,11 @@ set_option(struct source *s, const struct option *d, const char *value)
 static bool
 read_flag(struct source *s, char *const *argv, int argc, int *i)
 {
-	const char *name = argv[*i] + 2;
+	const char *name = strncmp(argv[*i], "--", 2) == 0 ? argv[*i] + 2 : "";
 	size_t	len = strcspn(name, "=");
 	const struct option *d;
 
-	if (strncmp(argv[*i], "--", 2) != 0 || len == 0)
+	if (len == 0)
 	{
 		buffer_printf(s->error, "unexpected argument \"%.80s\": options are written --name value, see --help", argv[*i]);
 		return false;
@@ -239,12 +240,12 @@ read_environment(struct options *o, char *const *environment, struct buffer *err
 
 	for (; environment != NULL && *environment != NULL; environment++)
 	{
-		const char *name = *environment + 5;
+		const char *name = strncmp(*environment, "SYNC_", 5) == 0 ? *environment + 5 : "";
 		size_t	len = strcspn(name, "=");
 		char	lower[64] = {0};
 		const struct option *d;
 
-		if (strncmp(*environment, "SYNC_", 5) != 0 || name[len] != '=' || len >= sizeof(lower))
+		if (name[len] != '=' || len >= sizeof(lower))
 			continue;
 		for (size_t i = 0; i < len; i++)
 			lower[i] = (char) tolower((unsigned char) name[i]);
@@ -386,9 +387,9 @@ options_read(struct options *o, int argc, char *const *argv, char *const *enviro
 		return false;
 	if (o->help || o->version)
 		return true;
-	path = strdup(o->config);
+	path = memory_string(o->config);
 	options_free(o);
-	ok = path != NULL && set_defaults(o, error) && (path[0] == '\0' || read_file(o, path, error)) &&
+	ok = set_defaults(o, error) && (path[0] == '\0' || read_file(o, path, error)) &&
 		read_environment(o, environment, error) && read_flags(o, argc, argv, error) && complete(o, error);
 	free(path);
 	return ok;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "concern.h"
+#include "control.h"
 #include "memory.h"
 
 void
@@ -146,7 +147,7 @@ enter_tables(struct routes *all, struct session *s, struct json_value tables, co
 		add_right(all, s, t->id, e);
 		buffer_reset(&key);
 		route_put_table(&key, t->id);
-		if (t->scope == NULL)
+		if (t->scope == NULL || control_off("scope"))
 			enter_route(all, s, &key);
 	}
 	buffer_free(&key);

@@ -9,6 +9,7 @@
 
 #include "batch.h"
 #include "chance.h"
+#include "control.h"
 #include "log.h"
 #include "memory.h"
 #include "metrics.h"
@@ -208,10 +209,12 @@ session_pull_request(struct session *s, struct buffer *out)
 		return realtime_request(s, out);
 	if (s->state == SESSION_LIVE)
 		return REQUEST_NONE;
+	if (!s->is_mid_round && control_off("visible"))		/* as if all that was decoded before a pull could be seen in it */
+		s->resume = s->calls->given(s->calls->hub, s);
 	len = strlen(s->base) - 1;
 	buffer_put(out, s->base, len);
 	if (s->part != NULL && s->position != NULL)
-		buffer_printf(out, "%s\"sync_token\":\"%s.%s\"", len > 1 ? "," : "", s->part, s->position->text);
+		buffer_printf(out, "%s\"sync_token\":\"%s.%s\"", len > 1 ? "," : "", s->part, s->is_anew ? "" : s->position->text);
 	else if (s->token != NULL)
 	{
 		buffer_puts(out, len > 1 ? ",\"sync_token\":" : "\"sync_token\":");
@@ -382,6 +385,8 @@ go_live(struct session *s, const char *state_text, struct json_value state, stru
 
 	s->calls->settle(s->calls->hub);
 	handoff = feed_handoff(s->feed, &p->snapshot, s->identity.subject);
+	if (handoff == HANDOFF_OK && p->timeline != feed_timeline(s->feed))		/* one of the two is on a server that was left */
+		handoff = HANDOFF_AGAIN;
 	if (handoff == HANDOFF_OK)
 	{
 		s->cursor_xmax = p->snapshot.xmax;
@@ -467,6 +472,7 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	}
 	else
 	{
+		s->is_anew = false;
 		send_page(s, &page);
 		if (page.has_more)
 			session_want_pull(s);
@@ -580,6 +586,18 @@ session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms)
 	s->was_live = false;
 }
 
+/* Supabase's client has no token: it joins again and reads what it shows. */
+void
+session_start_anew(struct session *s, bool is_rolled_back, int64_t now_ms)
+{
+	s->now_ms = now_ms;
+	s->must_pull = true;
+	if (s->kind == SESSION_SYNC)
+		s->is_anew |= is_rolled_back;
+	else if (s->resume != 0)
+		session_close(s, "phx_error", "the server is not what it was");
+}
+
 void
 session_tick(struct session *s, int64_t now_ms, int64_t unix_now)
 {
@@ -605,7 +623,7 @@ session_live_cursor(const struct session *s)
 {
 	struct cursor *newest = s->is_held ? s->ceiling : feed_cursor(s->feed);
 
-	return newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued;
+	return cursor_at(newest != NULL && live_xmax(s) >= s->cursor_xmax ? newest : s->queued, feed_reached(s->feed));
 }
 
 void
@@ -615,9 +633,11 @@ session_send_live(struct session *s, struct frame *f, bool has_changes)
 
 	if (cursor != s->queued)
 	{
+		cursor_retain(cursor);
 		cursor_release(s->queued);
-		s->queued = cursor_retain(cursor);
-		s->cursor_xmax = live_xmax(s);
+		s->queued = cursor;
+		if (live_xmax(s) > s->cursor_xmax)
+			s->cursor_xmax = live_xmax(s);
 	}
 	s->cursor_ms = s->now_ms;
 	if (has_changes)

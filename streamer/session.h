@@ -134,6 +134,7 @@ struct session
 	struct snapshot snapshot;	/* owned: of the last pull that ended, or a later place; decoded transactions that it sees are not for this session */
 	struct standing *standing;	/* what the database last said of it; NULL before. See resume.h, also for the next five */
 	bool	must_pull;			/* what it misses is not in the ring, or not only */
+	bool	is_anew;			/* what it was sent counts for nothing, though its token may look good */
 	bool	is_quiet;			/* it left the stream with all that it was given on its way: it goes on from snapshot */
 	bool	is_looking;			/* the request under way is sync.session_state */
 	bool	looked_live;
@@ -166,6 +167,7 @@ void	session_too_slow(struct session *s, int64_t now_ms, int64_t delay_ms);	/* w
 void	session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms);	/* the same, and tells the client */
 void	session_lose_feed(struct session *s, int64_t now_ms);	/* pulls now and then until session_feed_ready */
 void	session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms);
+void	session_start_anew(struct session *s, bool is_rolled_back, int64_t now_ms);		/* see hub_start_anew */
 void	session_tick(struct session *s, int64_t now_ms, int64_t unix_now);
 
 /* Changes of whole transactions, in commit order, for a live session, some of them projections of those in the transaction; hash is that of the

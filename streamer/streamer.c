@@ -26,6 +26,7 @@
 #include "query.h"
 #include "rooms.h"
 #include "server.h"
+#include "text.h"
 #include "upkeep.h"
 #include "wal.h"
 
@@ -64,20 +65,48 @@ struct streamer
 
 /* The replication connection says what the right server is; the others must be on it. */
 
-static const char *
-identified(void *owner, const char *system_id, uint32_t timeline)
+/* What a session was sent may not be there any more. Where the tokens cannot tell, because the timeline is the same, they are not trusted. */
+static void
+start_anew(struct streamer *s, const char *reason, bool is_rolled_back)
+{
+	feed_forget(s->feed, reason);
+	hub_start_anew(s->hub, is_rolled_back, loop_now_ms());
+}
+
+static void
+identified(void *owner, const struct wal_server *now)
+{
+	struct streamer *s = owner;
+	bool	is_first = s->system_id[0] == '\0';
+	bool	is_other = !is_first && (strcmp(s->system_id, now->system_id) != 0 || s->timeline != now->timeline);
+
+	if (is_other)
+		log_event(LOG_LEVEL_WARNING, "server_changed", "from=%s/%" PRIu32 " to=%s/%" PRIu32, s->system_id, s->timeline, now->system_id, now->timeline);
+	snprintf(s->system_id, sizeof(s->system_id), "%s", now->system_id);
+	s->timeline = now->timeline;
+	if (is_other)
+	{
+		start_anew(s, "the stream goes on from another server or timeline", false);
+		query_pool_reconnect(s->queries, "the replication connection reached another server or timeline");
+		upkeep_reconnect(s->upkeep, "the replication connection reached another server or timeline");
+	}
+	else if (!is_first && now->lsn < now->reached)
+	{
+		log_event(LOG_LEVEL_ERROR, "storage_rolled_back", "from=%" PRIX64 " to=%" PRIX64 " text=\"run SELECT sync.new_incarnation(): clients that were away may be stale\"", now->reached,
+				  now->lsn);
+		start_anew(s, "the server's storage was rolled back", true);
+	}
+}
+
+/* The counter of transactions ran backwards: another slot, and nothing of what was kept. */
+static void
+rolled_back(void *owner)
 {
 	struct streamer *s = owner;
 
-	if (s->system_id[0] != '\0' && strcmp(s->system_id, system_id) != 0)
-	{
-		log_event(LOG_LEVEL_WARNING, "server_changed", "from=%s to=%s", s->system_id, system_id);
-		snprintf(s->system_id, sizeof(s->system_id), "%s", system_id);
-		query_pool_reconnect(s->queries, "the replication connection reached another server");
-	}
-	snprintf(s->system_id, sizeof(s->system_id), "%s", system_id);
-	s->timeline = timeline;
-	return NULL;
+	log_event(LOG_LEVEL_ERROR, "storage_rolled_back", "text=\"the server counts fewer transactions than before; run SELECT sync.new_incarnation(): clients that were away may be stale\"");
+	start_anew(s, "the server's storage was rolled back", true);
+	wal_restart(s->wal, "the server's storage was rolled back");
 }
 
 static const char *
@@ -140,10 +169,13 @@ upkeep_down(void *owner)
 }
 
 static void
-tables_read(void *owner, const char *json, const char *snapshot)
+tables_read(void *owner, const char *json, const char *snapshot, const char *xid)
 {
 	struct streamer *s = owner;
+	uint64_t next;
 
+	if (xid != NULL && text_uint64(xid, strlen(xid), &next))
+		feed_counted(s->feed, next);
 	feed_tables_answer(s->feed, json, snapshot);
 }
 
@@ -552,7 +584,7 @@ set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .message = take_message};
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .rolled_back = rolled_back, .message = take_message};
 	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .stream_writable = http_stream_writable, .stream_close = http_stream_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};

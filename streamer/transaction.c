@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "control.h"
 #include "map.h"
 #include "memory.h"
 
@@ -337,7 +338,7 @@ seal_change(struct transaction *t, struct change *c)
 	struct buffer route;
 
 	buffer_init(&route);
-	if (c->table->scope != NULL)
+	if (c->table->scope != NULL && !control_off("scope"))
 		route_put_scope(&route, c->table->scope, c->scope);
 	else
 		route_put_table(&route, c->table->id);

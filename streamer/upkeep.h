@@ -17,7 +17,7 @@ struct upkeep_calls
 	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why not */
 	void	(*up)(void *owner);
 	void	(*down)(void *owner);
-	void	(*tables)(void *owner, const char *json, const char *snapshot);
+	void	(*tables)(void *owner, const char *json, const char *snapshot, const char *xid);
 	void	(*checkpoint)(void *owner, int64_t nonce, const char *snapshot);
 	void	(*rows)(void *owner, const char *json, const char *snapshot);
 	void	(*changes)(void *owner, const char *json);
@@ -26,6 +26,7 @@ struct upkeep_calls
 
 struct upkeep *upkeep_new(struct loop *l, const char *conninfo, const struct upkeep_calls *calls, void *owner);
 void	upkeep_free(struct upkeep *u);
+void	upkeep_reconnect(struct upkeep *u, const char *reason);
 bool	upkeep_is_up(const struct upkeep *u);
 
 void	upkeep_ask_tables(struct upkeep *u);

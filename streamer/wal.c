@@ -47,6 +47,9 @@ struct wal
 	char   *restart_reason;			/* NULL: none asked for */
 	char	slot[32];
 	uint64_t received;				/* everything before this was read */
+	uint64_t reached;				/* the same of all connections so far */
+	struct wal_server server;
+	char	system_id[32];			/* of server */
 	bool	is_paused;
 	int64_t heard_ms;
 };
@@ -79,6 +82,9 @@ disconnected(void *owner)
 	struct wal *w = owner;
 	bool	had_slot = w->state >= WAL_CREATED;
 
+	if (w->received > w->reached)
+		w->reached = w->received;
+	w->received = 0;
 	w->state = WAL_DOWN;
 	w->is_paused = false;
 	loop_timer_stop(w->timer);
@@ -92,12 +98,14 @@ disconnected(void *owner)
 static void
 identified(struct wal *w, PGresult *r)
 {
-	const char *refusal = w->calls.identified(w->owner, PQgetvalue(r, 0, 0), (uint32_t) strtoul(PQgetvalue(r, 0, 1), NULL, 10));
+	unsigned int high = 0;
+	unsigned int low = 0;
 
-	if (refusal != NULL)
-		pg_drop(w->pg, refusal);
-	else
-		send_simple(w, WAL_ASKING, "SELECT pg_catalog.pg_is_in_recovery()");
+	sscanf(PQgetvalue(r, 0, 2), "%X/%X", &high, &low);
+	snprintf(w->system_id, sizeof(w->system_id), "%s", PQgetvalue(r, 0, 0));
+	w->server = (struct wal_server){
+		.system_id = w->system_id, .timeline = (uint32_t) strtoul(PQgetvalue(r, 0, 1), NULL, 10), .lsn = (uint64_t) high << 32 | low, .reached = w->reached};
+	send_simple(w, WAL_ASKING, "SELECT pg_catalog.pg_is_in_recovery()");
 }
 
 static void
@@ -110,6 +118,8 @@ create_slot(struct wal *w, PGresult *r)
 		pg_drop(w->pg, "the server is in recovery");
 		return;
 	}
+	w->calls.identified(w->owner, &w->server);
+	w->reached = w->server.lsn;
 	snprintf(w->slot, sizeof(w->slot), "sync_%016" PRIx64, chance_bits());
 	snprintf(command, sizeof(command), "CREATE_REPLICATION_SLOT \"%s\" TEMPORARY LOGICAL %s NOEXPORT_SNAPSHOT", w->slot, plugin_name(w->plugin));
 	loop_timer_set(w->timer, SLOT_WARNING_MS);
@@ -298,7 +308,6 @@ take_result(struct wal *w, PGresult *r)
 	else if (status == PGRES_COPY_BOTH && w->state == WAL_STARTING)
 	{
 		w->state = WAL_STREAMING;
-		w->received = 0;
 		log_event(LOG_LEVEL_INFO, "streaming", "slot=%s plugin=%s", w->slot, plugin_name(w->plugin));
 		loop_timer_set(w->timer, STATUS_MS);
 	}

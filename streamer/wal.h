@@ -12,9 +12,18 @@
 
 struct wal;
 
+/* What the server says of itself. */
+struct wal_server
+{
+	const char *system_id;
+	uint32_t timeline;
+	uint64_t lsn;				/* its WAL is written up to here */
+	uint64_t reached;			/* and up to here it had sent it to us before; 0: never */
+};
+
 struct wal_calls
 {
-	const char *(*identified)(void *owner, const char *system_id, uint32_t timeline);	/* NULL, or why this server will not do */
+	void	(*identified)(void *owner, const struct wal_server *server);
 	void	(*slot_created)(void *owner);		/* answered by wal_start, once its reader is ready */
 	void	(*slot_waits)(void *owner, int pid);	/* the slot is blocked by older writers; pid is our server process */
 	void	(*data)(void *owner, const char *message, size_t len, uint64_t lsn, int64_t sent_us);	/* one of the plugin's, sent then by the server's clock; wal_restart and wal_pause may be called */

@@ -1,12 +1,14 @@
 // crash.js - `make crash`: ROUNDS crashes with nothing missed, then the negative control, which must miss something.
 // SPDX-License-Identifier: PostgreSQL
+import { ControlBuild } from './control_build.js';
 import { crashTrap } from './crash_trap.js';
 
 const rounds = Number(process.env.ROUNDS || 50);
 console.log(`crash: ${rounds} rounds of pull, burn ids, SIGKILL the server, start, write, pull`);
 const losses = await crashTrap({ rounds, say: (line) => console.log(`crash: ${line}`) });
 console.log('crash: negative control, pull without its flush');
-const control = await crashTrap({ rounds: 20, skipFlush: true, untilLoss: true, say: (line) => console.log(`crash (control): ${line}`) });
+const build = ControlBuild.make({ streamer: false });
+const control = await build.without('flush', () => crashTrap({ rounds: 20, untilLoss: true, say: (line) => console.log(`crash (control): ${line}`) }));
 
 if (losses.length) {
   console.error(`crash: FAILED, rows missed in ${losses.length} rounds:\n${JSON.stringify(losses, null, 1)}`);

@@ -67,14 +67,13 @@ export class SyncClient {
     this.events = [];
     this.batches = 0;
     this.sync_token = undefined;
-    this.#url = url;
+    this.url = url;
     this.#label = label;
     this.#join = join;
     this.#origin = origin;
     this.#heartbeat_ms = heartbeat_ms;
   }
 
-  #url;
   #label;
   #join;
   #origin;
@@ -94,7 +93,7 @@ export class SyncClient {
         this.on('message', (data) => client.frames.push(data.toString()));
       }
     }
-    this.socket = new Socket(this.#url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000, heartbeatIntervalMs: this.#heartbeat_ms });
+    this.socket = new Socket(this.url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000, heartbeatIntervalMs: this.#heartbeat_ms });
     this.socket.onError(() => {});
     this.socket.onClose((event) => this.#emit('close', event));
     this.channel = this.socket.channel(`sync:${this.#label}`, () => this.#joinPayload());

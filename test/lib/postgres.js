@@ -11,7 +11,6 @@ import { childrenOf, isAlive, isRunning, start } from './process.js';
 import { until } from './wait.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const PG_CONFIG = process.env.PG_CONFIG || 'pg_config';
 const SOCKET_PORT = 54329; // only names the socket file
 
 /** A TCP port of the loopback that is free now. */
@@ -30,7 +29,7 @@ export class Postgres {
   /** `tcp`: listen on loopback too (benches); `fsync`: as in production; `settings`: lines for postgresql.conf. */
   static async start({ fsync = false, tcp = false, settings = {} } = {}) {
     const server = new Postgres();
-    server.bin = execFileSync(PG_CONFIG, ['--bindir'], { encoding: 'utf8' }).trim();
+    server.bin = execFileSync(process.env.PG_CONFIG || 'pg_config', ['--bindir'], { encoding: 'utf8' }).trim();
     const base = tmpdir().length > 60 ? '/tmp' : tmpdir();
     server.directory = mkdtempSync(path.join(base, 'sync-test.'));
     server.port = tcp ? await freePort() : SOCKET_PORT;
@@ -43,6 +42,15 @@ export class Postgres {
     for (const [name, value] of Object.entries(settings)) {
       appendFileSync(path.join(server.directory, 'data/postgresql.conf'), `${name} = '${value}'\n`);
     }
+    await server.#launch();
+    return server;
+  }
+
+  /** A server on a data directory that somebody made of `like`'s (see copies.js), in a directory of its own. */
+  static async open(directory, like) {
+    const server = new Postgres();
+    Object.assign(server, { bin: like.bin, directory, port: SOCKET_PORT, socket: path.join(directory, 'socket'), host: path.join(directory, 'socket') });
+    process.once('exit', () => server.#remove());
     await server.#launch();
     return server;
   }
@@ -82,13 +90,19 @@ export class Postgres {
     return client;
   }
 
+  /** A database that is there already. */
+  database(name) {
+    const database = new Database(this, name);
+    this.#pools.add(database.pool);
+    return database;
+  }
+
   /** A fresh database with the extension and the streamer's roles, or a copy of another. */
   async createDatabase(name, { extension = true, roles = true, template } = {}) {
     const admin = await this.connect('postgres');
     await admin.query(`CREATE DATABASE ${name}${template ? ` TEMPLATE ${template}` : ''}`);
     await admin.end();
-    const database = new Database(this, name);
-    this.#pools.add(database.pool);
+    const database = this.database(name);
     if (extension && !template) {
       await database.sql('CREATE EXTENSION sync');
       if (roles) this.psql(name, ['-o', '/dev/null', '-f', path.join(ROOT, 'streamer/roles.sql')]);
@@ -126,11 +140,12 @@ export class Postgres {
   }
 
   async restart() {
-    await this.#halt();
+    await this.halt();
     await this.#launch();
   }
 
-  async #halt() {
+  /** Fast shutdown; the directory stays. */
+  async halt() {
     if (!this.process || !isRunning(this.process)) return;
     process.kill(this.process.pid, 'SIGINT'); // fast shutdown
     await this.process.exited;
@@ -139,7 +154,7 @@ export class Postgres {
   async stop() {
     for (const pool of this.#pools) await pool.end().catch(() => {});
     this.#pools.clear();
-    await this.#halt();
+    await this.halt();
     this.#remove();
   }
 

@@ -23,3 +23,14 @@ export function within(limit_ms, what, promise) {
   });
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
 }
+
+/** All of them, to their ends; the first error is told at once to `failed`, which should end the others, and thrown when they have ended. */
+export async function together(promises, failed = () => {}) {
+  const results = await Promise.allSettled(promises.map((promise) => promise.catch((error) => {
+    failed(error);
+    throw error;
+  })));
+  const bad = results.find(({ status }) => status === 'rejected');
+  if (bad) throw bad.reason;
+  return results.map(({ value }) => value);
+}

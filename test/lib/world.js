@@ -1,5 +1,6 @@
 // world.js - what most end-to-end tests start from: a server, a database of notes shared by teams, a streamer, and its users.
 // SPDX-License-Identifier: PostgreSQL
+import { Address } from './copies.js';
 import { Postgres } from './postgres.js';
 import { Streamer } from './streamer.js';
 import { SyncClient } from './client.js';
@@ -31,14 +32,15 @@ INSERT INTO member VALUES ('ada', 1), ('ben', 1), ('cleo', 2);
 `;
 
 export class World {
-  /** `schema`: SQL run by the owner before the streamer starts; `options`: the streamer's; `settings`: PostgreSQL's. */
-  static async start({ schema = NOTES, options = {}, settings = {}, tcp = false, fsync = false } = {}) {
+  /** `schema`: SQL run by the owner before the streamer starts; `options`: the streamer's; `settings`: PostgreSQL's; `movable`: the streamer knows the server by an address, see moveTo. */
+  static async start({ schema = NOTES, options = {}, settings = {}, tcp = false, fsync = false, movable = false } = {}) {
     const world = new World();
     try {
       world.server = await Postgres.start({ settings, tcp, fsync });
       world.database = await world.server.createDatabase('app');
       world.server.psql('app', ['-f', '-'], schema);
-      world.streamer = await Streamer.start(world.database, options);
+      if (movable) world.address = new Address(world.server);
+      world.streamer = await Streamer.start(world.address?.of('app') ?? world.database, options);
     } catch (error) {
       await world.stop().catch(() => {});
       throw error;
@@ -66,6 +68,13 @@ export class World {
   /** POST /api/v1/sync/<name> as this user. */
   async post(name, sub, body, { claims, ...options } = {}) {
     return request(`${this.streamer.url}/api/v1/sync/${name}`, { token: this.streamer.token(sub, claims), body, ...options });
+  }
+
+  /** From now on `server` is the one. The other goes on, or not, with its caller. */
+  moveTo(server) {
+    this.address.pointTo(server);
+    this.server = server;
+    this.database = server.database('app');
   }
 
   sql(text, values) {

@@ -47,7 +47,6 @@ SELECT throws_ok($$ SELECT sync.feed_rows(1, '{1}') $$, '42501', NULL, 'reading 
 SELECT throws_ok($$ SELECT sync.disable_all() $$, '42501', NULL, 'turning sync off is refused');
 SELECT is(sync.user_id(), NULL, 'the library is loaded');
 SELECT throws_ok($$ SET sync.allow_nobody = on $$, '42501', NULL, 'letting nobody push is refused');
-SELECT throws_ok($$ SET sync.test_skip_flush = on $$, '42501', NULL, 'skipping the flush is refused');
 SELECT throws_ok($$ SET sync.nonsense = on $$, '42602', NULL, 'a setting that is not there is a mistake');
 RESET ROLE;
 

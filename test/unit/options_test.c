@@ -155,6 +155,8 @@ values_are_checked(void)
 	refuses("--zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz=1", "see --help");
 	refuses("--", "unexpected argument");
 	refuses("-h", "unexpected argument");
+	refuses("-", "unexpected argument");
+	refuses("", "unexpected argument");
 	refuses("file", "unexpected argument");
 	refuses("--demo", "--demo needs a value");
 	CHECK(!reads(ARGV((char *) "--jwt-secret-file=s"), NULL) && strstr(error.data, "--database is required") != NULL);
@@ -194,6 +196,11 @@ users_are_replaced(void)
 	derives("dbname=d replication=database", "dbname=d user='sync_query'");
 	derives("mydb", NULL);
 	derives("user=", "user='sync_query'");
+	/* a last value that is empty or open does not swallow the user */
+	derives("dbname=d options=", "dbname=d options='' user='sync_query'");
+	derives("dbname=d options = ", "dbname=d options='' user='sync_query'");
+	derives("dbname=d options=a\\", "dbname=d options='a' user='sync_query'");
+	derives("dbname=d options=a\\\\", "dbname=d options='a\\\\' user='sync_query'");
 	derives("password='open", NULL);
 	derives("=x", NULL);
 	derives("postgres://r:p@h:5432/d?sslmode=require", "postgres://sync_query@h:5432/d?sslmode=require");

@@ -1,6 +1,5 @@
 // history.js - one seeded history: a fresh database, two streamers with a decoder each, everybody acts, then all must agree with Postgres.
 // SPDX-License-Identifier: PostgreSQL
-import { writeFileSync } from 'node:fs';
 import { Copy } from '../../lib/client.js';
 import { isRunning } from '../../lib/process.js';
 import { Streamer } from '../../lib/streamer.js';
@@ -196,7 +195,7 @@ export class History {
     const wrong = wrongOf(puller.copy, seen);
     if (wrong.length) this.fail(`diverged: ${client.name} after a pull: ${wrong.length} wrong, e.g. ${wrong.slice(0, 3).join('\n')}`);
     for (const text of wrong.slice(0, 3)) await this.#tellRow(text);
-    if (wrong.length && puller.trace) writeFileSync(`/tmp/s5/h1.trace.${puller.plan.number}`, puller.trace.map((one) => JSON.stringify(one)).join('\n'));
+    if (wrong.length) client.keepTrace();
     await this.#digest(puller);
   }
 

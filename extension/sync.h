@@ -376,6 +376,7 @@ typedef struct SyncPushStamp
 {
 	Oid			relid;
 	SyncWrite	write;			/* its version is set by the trigger */
+	List	   *merged;			/* hashes of the names of columns that take in what others wrote, see decide.c */
 	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
 	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
 } SyncPushStamp;

@@ -153,7 +153,6 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 	f->owner = owner;
 	f->plugin = plugin;
 	f->reader = reader_new(plugin);
-	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
 	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);

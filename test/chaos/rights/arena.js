@@ -41,7 +41,7 @@ export class Arena {
   async #enter(subjects) {
     await this.oracle.look('begin', Date.now());
     const { random } = this;
-    this.channels = subjects.map((subject, i) => new Channel(this, subject, i % 3 === 1 ? 'a channel of changed fields' : 'a channel'));
+    this.channels = [...subjects, ...subjects].map((subject, i) => new Channel(this, subject, i % 3 === 1 ? 'a channel of changed fields' : 'a channel'));
     this.pullers = subjects.filter(() => random.chance(0.4)).map((subject) => new Puller(this, subject, 'pull'));
     this.streams = subjects.filter(() => random.chance(0.4)).map((subject) => new Stream(this, subject, 'a stream of events'));
     this.realtimes = subjects.filter(() => random.chance(0.6)).map((subject) => new Realtime(this, subject, 'postgres_changes'));

@@ -85,7 +85,8 @@ function oldRecord(arena, receiver, { table, id, old, epoch }) {
   const { oracle } = arena;
   const names = Object.keys(old);
   if (names.every((name) => ['id', 'k'].includes(name))) return undefined;
-  const fits = (oracle.versions.get(`${table}/${id}`) ?? []).filter((image) => names.every((name) => sameValue(old[name], image.data[name])));
+  const key = oracle.byName.get(table).key === 'pair' ? JSON.stringify([String(old.id), old.k]) : String(old.id);
+  const fits = (oracle.versions.get(`${table}/${key}`) ?? []).filter((image) => names.every((name) => sameValue(old[name], image.data[name])));
   const ok = fits.some((image) => asSomebody(receiver, epoch, (image.ended ?? epoch) - 1, (subject, from, to) => oracle.saw(subject, image, names, from, to, true)));
   return ok ? undefined : `old record of ${table} ${id} out of sight: ${JSON.stringify(old)}`;
 }

@@ -425,8 +425,13 @@ http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **e
 				take_body(h, *exchange, in, len);
 			return 0;
 		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-			if (*exchange != NULL)
-				body_complete(h, *exchange);
+			if (*exchange == NULL)
+				return 0;
+			/* Bytes that come before the answer is out: the library calls them the end of this body, over and over, and would serve nobody else. */
+			if ((*exchange)->is_body_complete)
+				return -1;
+			(*exchange)->is_body_complete = true;
+			body_complete(h, *exchange);
 			return 0;
 		case LWS_CALLBACK_HTTP_WRITEABLE:
 			if (*exchange != NULL && (*exchange)->stream != NULL)

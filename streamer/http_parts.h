@@ -40,6 +40,7 @@ struct http_exchange
 	struct token identity;			/* owned */
 	size_t	body_expected;
 	size_t	body_seen;
+	bool	is_body_complete;
 	bool	must_close;				/* after the response: part of the request was not read */
 	struct buffer body;
 	bool	is_broadcast;

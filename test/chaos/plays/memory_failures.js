@@ -26,11 +26,12 @@ class Stage {
     Object.assign(stage, { plugin, tls });
     stage.world = await World.start({ schema: SCHEMA });
     await stage.world.streamer.stop();
+    if (!tls) stage.other = await Streamer.start(stage.world.database, { 'jwt-secret-file': stage.world.streamer.secretFile });
     stage.files = makeFiles(stage.world.streamer.directory);
     stage.faults = new Faults(stage.world.streamer.directory);
     Object.assign(stage.world.streamer, { binary: BINARY, env: { SYNC_FAULTS: stage.faults.path, ASAN_OPTIONS: 'detect_leaks=1', ...NO_CERTIFICATES } });
     Object.assign(stage.world.streamer.options, {
-      plugin, compress: true, 'jwks-file': stage.files.jwks, 'metrics-token-file': stage.files.metrics, 'allow-origin': 'http://app.example', demo: new URL('../../../streamer/demo', import.meta.url).pathname,
+      plugin, compress: true, 'jwks-file': stage.files.jwks, 'metrics-token-file': stage.files.metrics, 'allow-origin': 'http://app.example', 'default-role': 'app', demo: new URL('../../../streamer/demo', import.meta.url).pathname,
       'max-messages-per-second': 1000, 'ping-interval': 1, 'log-level': 'debug', ...(tls ? { 'tls-cert': stage.files.cert, 'tls-key': stage.files.key } : {}),
     });
     return stage;
@@ -152,6 +153,7 @@ class Stage {
 
   async close() {
     this.faults.close();
+    await this.other?.stop();
     await this.world.stop();
   }
 }

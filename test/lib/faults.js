@@ -15,7 +15,7 @@ const PLACE_SIZE = 24 + KEPT * 8;
 const WRAPPERS = /^(memory|buffer|json_string|library_memory)\.c:/; // the caller says more
 
 export function build() {
-  execFileSync('make', ['-s', '-C', path.join(ROOT, 'streamer'), 'SANITIZE=address,undefined', 'faults'], { stdio: ['ignore', 'ignore', 'inherit'] });
+  execFileSync('make', ['-s', '-j2', '-C', path.join(ROOT, 'streamer'), 'SANITIZE=address,undefined', 'faults'], { stdio: ['ignore', 'ignore', 'inherit'] });
 }
 
 /** Every line of the streamer that calls an allocator by name. */

@@ -26,7 +26,7 @@ class Stage {
     Object.assign(stage, { plugin, tls });
     stage.world = await World.start({ schema: SCHEMA });
     await stage.world.streamer.stop();
-    if (!tls) stage.other = await Streamer.start(stage.world.database, { 'jwt-secret-file': stage.world.streamer.secretFile });
+    if (!tls) stage.other = await Streamer.start(stage.world.database, {}, { secret: stage.world.streamer.secret });
     stage.files = makeFiles(stage.world.streamer.directory);
     stage.faults = new Faults(stage.world.streamer.directory);
     Object.assign(stage.world.streamer, { binary: BINARY, env: { SYNC_FAULTS: stage.faults.path, ASAN_OPTIONS: 'detect_leaks=1', ...NO_CERTIFICATES } });

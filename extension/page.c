@@ -124,7 +124,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	send_row(pull, r->p, r->phase, slot, xid);
 	pull->is_full = is_page_full(pull);
 	r->seen++;
-	/* The place is written for the last row only: of the page, or of the query. */
+	/* The place is written for the last row only: of the page, or of the query (both at once, when a row before it was skipped). */
 	if (pull->is_full || r->seen > pull->limit)
 	{
 		MemoryContextSwitchTo(pull->context);

@@ -169,7 +169,7 @@ read_timestamp(Push *push, Change *change)
 		return;
 	if (v->type == jbvNumeric)
 	{
-		double		ms = DatumGetFloat8(DirectFunctionCall1(numeric_float8, NumericGetDatum(v->val.numeric)));
+		double		ms = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(v->val.numeric)));
 
 		if (ms < -62135596800000.0 || ms > 253402300799999.0)
 		{

@@ -79,6 +79,7 @@ SELECT sync.set_preference('{"channels":{"in_app":"high"}}');
 SELECT sync.set_preference('{"type":"call","channels":{"in_app":"off"}}');
 SELECT sync.set_preference('{"channels":{"in_app":"loud"}}');
 SELECT sync.set_preference('{"channels":["in_app"]}');
+SELECT sync.set_preference('{"show_last_seen":"today"}');
 SET request.jwt.claims = '{"sub":"ada"}';
 SELECT sync.notify('{"users":["bob"],"type":"note","title":"low"}') ->> 'notified' AS normal,
        sync.notify('{"users":["bob"],"type":"note","title":"high","importance":"high"}') ->> 'notified' AS high,

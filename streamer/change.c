@@ -7,6 +7,7 @@
 
 #include "change_parts.h"
 #include "clock.h"
+#include "memory.h"
 #include "render.h"
 
 #define CHANGE_ROW_MAX ((size_t) 8 << 20)	/* a larger row is read again: the database says that it is too large, as pull does */
@@ -253,7 +254,7 @@ read_row(struct change *c, const struct row *row, struct buffer *scratch)
 	return c->needs_reread || render_row(c, row, scratch);
 }
 
-/* The old row as an object of what it tells. NULL: no memory. */
+/* The old row as an object of what it tells. NULL: over BUFFER_MAX. */
 static char *
 render_old(const struct row *row, struct buffer *scratch)
 {
@@ -353,8 +354,8 @@ change_set_json(struct change *c, struct json_value change_object)
 
 	if (json_type(change_object) != JSON_OBJECT)
 		return false;
-	json = strndup(change_object.raw, change_object.len);
-	if (json == NULL || !change_set_scope(c, scope_of(json_member(change_object, "scope"))))
+	json = memory_text(change_object.raw, change_object.len);
+	if (!change_set_scope(c, scope_of(json_member(change_object, "scope"))))
 	{
 		free(json);
 		return false;

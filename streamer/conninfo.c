@@ -253,7 +253,7 @@ derive_uri(const char *text, struct change_of_user *c, struct setting *s, struct
 	buffer_put(out, u.rest, u.rest_len);
 	while (read_parameter(&p, s))
 	{
-		if (!is_kept(s, c))
+		if (s->raw_len == 0 || !is_kept(s, c))
 			continue;
 		buffer_putc(out, separator);
 		buffer_put(out, s->raw, s->raw_len);

@@ -153,7 +153,6 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 	f->owner = owner;
 	f->plugin = plugin;
 	f->reader = reader_new(plugin);
-	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
 	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
@@ -205,6 +204,8 @@ feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now
 {
 	f->now_ms = now_ms;
 	feed_end(f);
+	if (f->is_bridging && (strcmp(f->system_id, system_id) != 0 || f->timeline != timeline))
+		bridging_give_up(f, "the stream goes on from another server or timeline");
 	if (!f->is_bridging)
 		clear(f);
 	free(f->system_id);
@@ -234,7 +235,7 @@ feed_forget(struct feed *f, const char *reason)
 {
 	bridging_give_up(f, reason);
 	clear(f);
-	f->seen_xmax = 0;
+	f->seen_xmax = f->decoded_xid = 0;
 }
 
 /* All three connections must be on one server and one timeline. */
@@ -324,6 +325,13 @@ feed_tables_answer(struct feed *f, const char *json, const char *snapshot)
 	snapshot_free(&s);
 }
 
+void
+feed_counted(struct feed *f, uint64_t xid)
+{
+	if (xid <= f->decoded_xid)
+		f->calls.rolled_back(f->owner);
+}
+
 static void
 first_checkpoint(struct feed *f, const struct snapshot *s)
 {
@@ -369,6 +377,8 @@ commit(struct feed *f, const struct record *r, struct transaction *t)
 	metric_add(METRIC_CHANGES_DECODED, transaction_size(t));
 	t->committed_us = r->committed_us != 0 ? r->committed_us : f->sent_us;
 	f->commit_lsn = r->end_lsn;
+	if (t->xid > f->decoded_xid)
+		f->decoded_xid = t->xid;
 	f->checkpoints.is_dirty = true;
 	bridging_forget_suspect(f, t->xid);
 	if (t->barrier == BARRIER_NONE && transaction_size(t) == 0 && t->message_count == 0)

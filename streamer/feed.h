@@ -45,6 +45,7 @@ void	feed_data(struct feed *f, const char *message, size_t len, uint64_t lsn, in
 void	feed_sent(struct feed *f, int64_t unix_us);		/* of the next message, by the server's clock: wal2json does not tell when a transaction was committed */
 
 /* Answers; NULL: failed, asked again later. */
+void	feed_counted(struct feed *f, uint64_t xid);		/* an id that the server has just given out */
 void	feed_tables_answer(struct feed *f, const char *json, const char *snapshot);
 void	feed_checkpoint_answer(struct feed *f, int64_t nonce, const char *snapshot);
 void	feed_rows_answer(struct feed *f, const char *json, const char *snapshot);

@@ -56,7 +56,8 @@ struct feed
 	struct ring ring;
 	struct cursor *cursor;
 	uint64_t cursor_xmax;
-	uint64_t seen_xmax;				/* of the newest snapshot this server ever answered */
+	uint64_t seen_xmax;			/* of the newest snapshot that this server ever answered */
+	uint64_t decoded_xid;		/* the highest that was ever decoded of it */
 	uint64_t commit_lsn;		/* end of the last commit decoded */
 	int64_t sent_us;			/* when the server sent the message being read, see feed_sent */
 };

@@ -41,6 +41,7 @@ struct http_exchange
 	size_t	body_expected;
 	size_t	body_seen;
 	bool	must_close;				/* after the response: part of the request was not read */
+	bool	is_read;				/* the request, to its end */
 	struct buffer body;
 	bool	is_broadcast;
 	struct posted *posted;			/* owned: what is to be broadcast; NULL: none */

@@ -120,6 +120,22 @@ event_of(const struct stream_change *c, struct json_value change)
 	return c->changed == NULL && c->old == NULL ? EVENT_INSERT : EVENT_UPDATE;
 }
 
+/* The update brought a soft-deleted row back: its user was told that it is gone, and what it was meanwhile is nobody's to see. */
+static bool
+was_marked(const struct reading *r)
+{
+	const struct sync_table *t = r->table;
+	int		mark = t->deleted_at_index;
+	enum json_type type;
+
+	if (mark < 0 || r->event == EVENT_DELETE)
+		return false;
+	if (r->change->changed != NULL && column_set_has(r->change->changed, mark))
+		return true;
+	type = json_type(json_member(r->old, t->columns[mark].name));
+	return type != JSON_ABSENT && type != JSON_NULL;
+}
+
 /* Of a deletion that reached its user, as it was judged by the row that went. Of an update the row before may have been another's: of another scope, or
  * hidden by policies. */
 static bool
@@ -154,7 +170,9 @@ read_change(struct reading *r, const struct stream_change *c, const struct sync_
 	if (c->old != NULL)
 		r->old_doc = json_parse(c->old, strlen(c->old), CHANGE_VALUES_MAX);
 	r->old = json_root(r->old_doc);
-	if (!may_show_old(r, is_judged))
+	if (was_marked(r))
+		r->event = EVENT_INSERT;
+	if (r->event == EVENT_INSERT || !may_show_old(r, is_judged))
 		r->old.index = -1;
 	return r->key_doc != NULL;
 }

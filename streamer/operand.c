@@ -339,7 +339,8 @@ read_hex(struct operand *o, struct rest r, struct buffer *scratch)
 	for (; is_good && r.at < r.end; r.at += 2)
 	{
 		is_good = isxdigit((unsigned char) r.at[0]) && isxdigit((unsigned char) r.at[1]);
-		buffer_putc(&bytes, (char) (hex_value(r.at[0]) << 4 | hex_value(r.at[1])));
+		if (is_good)
+			buffer_putc(&bytes, (char) (hex_value(r.at[0]) << 4 | hex_value(r.at[1])));
 	}
 	if (is_good && !bytes.failed)
 		buffer_base64(scratch, (const uint8_t *) (bytes.data != NULL ? bytes.data : ""), bytes.len);

@@ -204,11 +204,21 @@ render(const struct rendering *r, size_t *len)
 	return json;
 }
 
-/* Whoever gets it has had the row as it was before: it is not new, came from no other scope or hands, was not marked, and is one version ahead. */
+/* A row with another key is a new one to its clients. */
+static bool
+has_new_key(const struct stream_change *c, const struct sync_table *t)
+{
+	for (int i = 0; i < t->key_count; i++)
+		if (column_set_has(c->changed, t->key[i]))
+			return true;
+	return false;
+}
+
+/* Whoever gets it has had the row as it was before: it is not new, came from no other scope, key or hands, was not marked, and is one version ahead. */
 static bool
 is_exact(const struct stream_change *c, const struct sync_table *t)
 {
-	if (t == NULL || c->kind != CHANGE_ROW || c->changed == NULL || c->has_left || c->is_repeated || t->column_count != c->column_count)
+	if (t == NULL || c->kind != CHANGE_ROW || c->changed == NULL || c->has_left || c->is_repeated || t->column_count != c->column_count || has_new_key(c, t))
 		return false;
 	return t->deleted_at_index < 0 || !column_set_has(c->changed, t->deleted_at_index);
 }

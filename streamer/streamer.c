@@ -26,6 +26,7 @@
 #include "query.h"
 #include "rooms.h"
 #include "server.h"
+#include "text.h"
 #include "upkeep.h"
 #include "wal.h"
 
@@ -168,10 +169,13 @@ upkeep_down(void *owner)
 }
 
 static void
-tables_read(void *owner, const char *json, const char *snapshot)
+tables_read(void *owner, const char *json, const char *snapshot, const char *xid)
 {
 	struct streamer *s = owner;
+	uint64_t next;
 
+	if (xid != NULL && text_uint64(xid, strlen(xid), &next))
+		feed_counted(s->feed, next);
 	feed_tables_answer(s->feed, json, snapshot);
 }
 
@@ -556,6 +560,7 @@ tick(void *owner)
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
 	server_look(s->server);
+	http_look(s->http);
 	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
 	pages_tick(s->pages, now_ms, unix_now_ms());

@@ -42,9 +42,9 @@ struct upkeep
 	bool	is_asking;
 };
 
-/* The snapshot is the statement's own; what the function sees is as new or newer. */
+/* The snapshot is the statement's own; what the function sees is as new or newer. An id of our own says where the server's counter stands. */
 static const char *const job_sql[] = {
-	[JOB_TABLES] = "SELECT sync.feed_tables()::text, pg_catalog.pg_current_snapshot()::text",
+	[JOB_TABLES] = "SELECT sync.feed_tables()::text, pg_catalog.pg_current_snapshot()::text, pg_catalog.pg_current_xact_id()::text",
 	[JOB_CHECKPOINT] = "SELECT sync.checkpoint($1::bigint)",
 	[JOB_ROWS] = "SELECT sync.feed_rows($1::int, $2::text[])::text, pg_catalog.pg_current_snapshot()::text",
 	[JOB_CHANGES] = "SELECT sync.feed_changes($1)::text",
@@ -75,7 +75,7 @@ answer(struct upkeep *u, const struct job *j, PGresult *r)
 	switch (j->kind)
 	{
 		case JOB_TABLES:
-			u->calls.tables(u->owner, text_at(r, 0), text_at(r, 1));
+			u->calls.tables(u->owner, text_at(r, 0), text_at(r, 1), text_at(r, 2));
 			break;
 		case JOB_CHECKPOINT:
 			u->calls.checkpoint(u->owner, j->number, text_at(r, 0));

@@ -17,7 +17,7 @@ struct upkeep_calls
 	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why not */
 	void	(*up)(void *owner);
 	void	(*down)(void *owner);
-	void	(*tables)(void *owner, const char *json, const char *snapshot);
+	void	(*tables)(void *owner, const char *json, const char *snapshot, const char *xid);
 	void	(*checkpoint)(void *owner, int64_t nonce, const char *snapshot);
 	void	(*rows)(void *owner, const char *json, const char *snapshot);
 	void	(*changes)(void *owner, const char *json);

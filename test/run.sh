@@ -57,5 +57,6 @@ step "docs: what users can meet is explained" '^docs:' test/docs.sh
 step "isolation: what two sessions do to each other" 'tests? (passed|failed)' test/regress.sh isolation
 step "pgtap: catalogue, privileges, functions" '^(All tests|Files=|Result:|Failed )' test/regress.sh pgtap
 step "unit: the streamer's pure modules" '^[0-9]+ passed, [0-9]+ failed' make -s -C streamer unit
+step "fuzz: every pure parser under libFuzzer, its corpus and some new inputs" '^fuzz: [0-9]+ fuzzers' test/node.sh fuzz/fuzz.js short
 step "e2e: real processes and the npm phoenix client" '^((ℹ|#) (tests|pass|fail|cancelled|skipped|duration_ms)|e2e: )' test/node.sh e2e.js
 summary

@@ -25,6 +25,9 @@ find_missing_packages() {
   have pg_prove || need libtap-parser-sourcehandler-pgtap-perl
   have chromium || have chromium-browser || have google-chrome || need chromium
   have clang || need clang
+  # the fuzzers' runtime comes in a package of its own
+  echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null || need libclang-rt-dev
+  python3 -c 'import wsproto' 2>/dev/null || /usr/bin/python3 -c 'import wsproto' 2>/dev/null || need python3-wsproto
   { have pg_config && [ -e "$(pg_config --pgxs 2>/dev/null)" ]; } || need "postgresql-server-dev-$major"
   { have pg_config && [ -x "$(pg_config --bindir)/postgres" ]; } || need "postgresql-$major"
   { have pg_config && [ -e "$(pg_config --pkglibdir)/wal2json.so" ]; } || need "postgresql-$major-wal2json"

@@ -88,6 +88,9 @@ BEGIN
         SELECT FROM jsonb_each(chosen) c WHERE c.value #>> '{}' IS NULL OR c.value #>> '{}' NOT IN ('low', 'normal', 'high', 'urgent', 'off')) THEN
         RAISE EXCEPTION 'member "channels" of the request must give each channel low, normal, high, urgent or off' USING ERRCODE = 'SY400';
     END IF;
+    IF jsonb_typeof(request -> 'show_last_seen') NOT IN ('boolean', 'null') THEN
+        RAISE EXCEPTION 'member "show_last_seen" of the request must be true or false' USING ERRCODE = 'SY400';
+    END IF;
     IF (SELECT count(*) FROM sync.preference p WHERE p.user_id = who) >= 200 AND NOT EXISTS (
         SELECT FROM sync.preference p WHERE p.user_id = who AND p.type = kind) THEN
         RAISE EXCEPTION 'you have 200 preferences already' USING ERRCODE = 'SY429';

@@ -45,7 +45,7 @@ test('an update brings its key and what was changed, not the body', async () => 
   await ada.disconnect();
 });
 
-test('whoever has not had the row as it was gets all of it: moved here, brought back, written twice, handed over', async () => {
+test('whoever has not had the row as it was gets all of it: moved here, brought back, written twice, handed over, under another key', async () => {
   const ada = await world.join('ada', FIELDS);
   await world.sql('UPDATE form SET team_id = 1 WHERE id = 2');
   await ada.sees('it arrive whole', (copy) => copy.get('form', 2)?.body === 'another body');
@@ -58,9 +58,13 @@ test('whoever has not had the row as it was gets all of it: moved here, brought 
   await world.sql("INSERT INTO form VALUES (3, NULL, 'nobody''s', 'body of three')");
   await world.sql('UPDATE form SET team_id = 1 WHERE id = 3');
   await ada.sees('what was nobody\'s, whole', (copy) => copy.get('form', 3)?.body === 'body of three');
+  await world.sql('UPDATE form SET id = 4 WHERE id = 3');
+  await ada.sees('it under another key, whole', (copy) => copy.get('form', 4)?.body === 'body of three' && !copy.get('form', 3));
   await world.sql("UPDATE diary SET a = 'judged' WHERE id = 1");
   await ada.sees('a row that is judged, whole', (copy) => copy.get('diary', 1)?.a === 'judged');
   assert.deepEqual(updates(ada, 'diary'), []);
+  await world.sql("UPDATE form SET id = 4, title = 'renumbered' WHERE id = 3");
+  await ada.sees('the row under its new key, whole', (copy) => !copy.get('form', 3) && copy.get('form', 4)?.body === 'body of three');
   await ada.disconnect();
 });
 

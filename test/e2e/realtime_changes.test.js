@@ -24,8 +24,11 @@ SELECT sync.enable('secret');
 CREATE TABLE plain (id int PRIMARY KEY);
 GRANT SELECT ON plain TO app;
 CREATE TABLE soft (id int PRIMARY KEY, name text, deleted_at timestamptz);
-GRANT SELECT, INSERT, UPDATE, DELETE ON soft TO app;
+CREATE TABLE soft_whole (id int PRIMARY KEY, name text, deleted_at timestamptz);
+ALTER TABLE soft_whole REPLICA IDENTITY FULL;
+GRANT SELECT, INSERT, UPDATE, DELETE ON soft, soft_whole TO app;
 SELECT sync.enable('soft', deleted_at => 'deleted_at');
+SELECT sync.enable('soft_whole', deleted_at => 'deleted_at');
 CREATE TABLE whole (id int PRIMARY KEY, name text, n int);
 ALTER TABLE whole REPLICA IDENTITY FULL;
 GRANT SELECT, INSERT, UPDATE, DELETE ON whole TO app;
@@ -160,6 +163,20 @@ test('a soft deletion is a deletion', async () => {
   await ada.sees('it', (e) => e.eventType === 'DELETE');
   assert.deepEqual(ada.events.map((e) => e.eventType), ['INSERT', 'DELETE']);
   assert.deepEqual(ada.events[1].old, { id: 1 });
+  await ada.stop();
+});
+
+test('a soft-deleted row that comes back is an insert, and what it was while deleted is not told', async () => {
+  const ada = await channel('ada', [{ ...ALL, table: 'soft' }, { ...ALL, table: 'soft_whole' }]);
+  for (const table of ['soft', 'soft_whole']) {
+    await world.sql(`INSERT INTO ${table} VALUES (5, 'here')`);
+    await world.sql(`UPDATE ${table} SET deleted_at = now(), name = 'written as it went' WHERE id = 5`);
+    await world.sql(`UPDATE ${table} SET name = 'written while it was deleted' WHERE id = 5`);
+    await world.sql(`UPDATE ${table} SET name = 'back', deleted_at = NULL WHERE id = 5`);
+    await ada.sees('it back', (e) => e.table === table && e.new.name === 'back');
+    assert.deepEqual(ada.events.filter((e) => e.table === table).map((e) => e.eventType), ['INSERT', 'DELETE', 'INSERT']);
+  }
+  assert.ok(!JSON.stringify(ada.events).includes('while it was deleted'));
   await ada.stop();
 });
 

@@ -64,6 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct ticket tickets[CHANGES];
 	struct json *doc = text_is_utf8(claims, strlen(claims)) ? json_parse(claims, strlen(claims), 1000) : NULL;
 	int64_t now_ms = 1;
+	bool	speaks = false;
 
 	if (doc != NULL && json_type(json_root(doc)) == JSON_OBJECT && text_is_utf8(entity_id, strlen(entity_id)))
 	{
@@ -78,8 +79,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		{
 			char   *text = input_text(&in);
 			struct answer a = {.status = how % 8 == 7 ? ANSWER_REFUSED : ANSWER_OK, .json = text, .len = strlen(text), .sqlstate = "57014", .text = "x"};
-			bool	speaks = strstr(text, "seen") != NULL || strstr(text, "gone") != NULL || strchr(text, '\\') != NULL;
 
+			speaks = speaks || strstr(text, "seen") != NULL || strstr(text, "gone") != NULL || strchr(text, '\\') != NULL;
 			if (asked != 0 && text_is_utf8(text, strlen(text)))
 			{
 				uint64_t id = asked;

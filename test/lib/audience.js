@@ -1,6 +1,5 @@
 // audience.js - those who must hear of it when the server under them is not what it was: live on two streamers, off line with a token, and Supabase's client.
 // SPDX-License-Identifier: PostgreSQL
-import assert from 'node:assert/strict';
 import { differences, expectedRows } from './expected.js';
 import { Streamer } from './streamer.js';
 import { Channel, realtime } from './supabase.js';
@@ -77,8 +76,9 @@ export class Audience {
    * reset; without it the change is one that the stream may carry across by itself. Prints how long it took from the mark.
    */
   async endsRight(what, { told = true } = {}) {
-    const took = await Promise.all(this.online.map((client, i) => this.#endsEqual(i ? 'the second streamer\'s client' : 'the live client', client)));
-    if (told) for (const client of this.online) assert.ok(this.wasTold(client), `${what}: a live client was not told`);
+    const name = (client) => (client === this.live ? 'the live client' : "the second streamer's client");
+    if (told) await Promise.all(this.online.map((client) => until(`${name(client)} is told`, () => this.wasTold(client), { limit_ms: LIMIT_MS })));
+    const took = await Promise.all(this.online.map((client) => this.#endsEqual(name(client), client)));
     if (told && this.channel) await until("Supabase's client is told", () => this.channel.statuses.slice(this.said).includes('CHANNEL_ERROR'), { limit_ms: LIMIT_MS });
     await this.offline.connect();
     took.push(await this.#endsEqual('the client that was off line', this.offline));

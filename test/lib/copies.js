@@ -93,6 +93,11 @@ export class Address {
     this.server = server;
   }
 
+  /** Nobody gets there any more. */
+  cut() {
+    rmSync(path.join(this.directory, 'now'));
+  }
+
   /** What a streamer takes for a database: see Streamer.start. */
   of(database) {
     return { conninfo: (user = 'postgres') => `host=${path.join(this.directory, 'now')} port=${this.server.port} dbname=${database} user=${user}` };

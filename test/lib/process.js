@@ -18,6 +18,7 @@ export function start(program, args, { user, signal = 'KILL', stdio = ['ignore',
   }
   const child = spawn(command[0], command.slice(1), { stdio, cwd: '/', detached: true, env: env ?? process.env });
   running.add(child);
+  child.closed = new Promise((resolve) => child.once('close', resolve)); // ended, and all that it wrote has been read
   child.exited = new Promise((resolve) => {
     child.once('exit', (code, signal) => {
       running.delete(child);
@@ -56,6 +57,8 @@ for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143]]) {
     if (process.listenerCount(signal) === 1) process.exit(code);
   });
 }
+
+process.setMaxListeners(100); // each server and streamer cleans up after itself
 
 // the last net: whatever a failed test left running
 process.on('exit', () => {

@@ -10,14 +10,14 @@ import { request } from './http.js';
 import { until, within } from './wait.js';
 import { mintToken } from './token.js';
 
-const binary = () => process.env.SYNC_STREAMER || path.join(ROOT, 'streamer/sync-streamer');
+const usualBinary = () => process.env.SYNC_STREAMER || path.join(ROOT, 'streamer/sync-streamer');
 const SANITIZER = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error: /;
 
 export class Streamer {
-  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here. */
-  static async start(database, options = {}, { port, secret } = {}) {
+  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here; `binary`, `env`: another program, more environment; `ready`: wait until it is. */
+  static async start(database, options = {}, { port, secret, binary = usualBinary(), env, ready = true } = {}) {
     const streamer = new Streamer();
-    streamer.database = database;
+    Object.assign(streamer, { database, binary, env });
     streamer.port = port ?? (await freePort());
     streamer.secret = secret ?? randomBytes(32).toString('hex');
     streamer.directory = mkdtempSync(path.join(tmpdir(), 'sync-streamer.'));
@@ -25,7 +25,7 @@ export class Streamer {
     writeFileSync(streamer.secretFile, streamer.secret, { mode: 0o600 });
     process.once('exit', () => rmSync(streamer.directory, { recursive: true, force: true }));
     streamer.options = options;
-    await streamer.launch();
+    await streamer.launch({ ready });
     return streamer;
   }
 
@@ -52,7 +52,7 @@ export class Streamer {
   }
 
   async launch({ ready = true } = {}) {
-    this.process = start(binary(), this.#arguments());
+    this.process = start(this.binary, this.#arguments(), { env: { ...process.env, ...this.env } });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.setEncoding('utf8');
       stream.on('data', (text) => {
@@ -88,7 +88,7 @@ export class Streamer {
   async stop() {
     if (isRunning(this.process)) process.kill(this.process.pid, 'SIGTERM');
     const ended = await within(15_000, 'the streamer ends after SIGTERM', this.process.exited);
-    this.checkLog();
+    await this.checkLog();
     return ended;
   }
 
@@ -96,7 +96,7 @@ export class Streamer {
   async kill() {
     if (isRunning(this.process)) process.kill(this.process.pid, 'SIGKILL');
     await this.process.exited;
-    this.checkLog();
+    await this.checkLog();
   }
 
   /** Once more, on the same port with the same secret. */
@@ -108,7 +108,8 @@ export class Streamer {
     return this.log.slice(-characters);
   }
 
-  checkLog() {
+  async checkLog() {
+    await within(5_000, 'the last of the log', this.process.closed);
     if (SANITIZER.test(this.log)) throw new Error(`a sanitizer found something:\n${this.lastLog(8000)}`);
   }
 }

@@ -108,7 +108,7 @@ what_is_wrong_is_said(void)
 		{"nope=eq.1", "invalid column for filter nope"}, {"id=eq.1.5", "invalid input syntax for type int8: \"1.5\""}, {"small=eq.70000", "invalid input syntax for type int2: \"70000\""},
 		{"id=eq.99999999999999999999", "invalid input syntax for type int8: \"99999999999999999999\""}, {"num=eq.1e3", "invalid input syntax for type numeric: \"1e3\""},
 		{"yes=eq.maybe", "invalid input syntax for type bool: \"maybe\""}, {"day=eq.2026-02-30", "invalid input syntax for type date: \"2026-02-30\""}, {"at=eq.now", "invalid input syntax for type timestamp: \"now\""},
-		{"uid=eq.1", "invalid input syntax for type uuid: \"1\""}, {"raw=eq.00", "invalid input syntax for type bytea: \"00\""}, {"tags=eq.{}", "columns of type _text cannot be filtered by eq"},
+		{"uid=eq.1", "invalid input syntax for type uuid: \"1\""}, {"raw=eq.00", "invalid input syntax for type bytea: \"00\""}, {"raw=eq.\\x#0", "invalid input syntax for type bytea: \"\\\\x#0\""}, {"tags=eq.{}", "columns of type _text cannot be filtered by eq"},
 		{"doc=eq.{}", "columns of type jsonb cannot be filtered by eq"}, {"feel=lt.calm", "columns of type mood cannot be filtered by lt"}, {"raw=gt.\\x00", "columns of type bytea cannot be filtered by gt"},
 		{"id=is.true", "is true needs a boolean column"}, {"yes=is.maybe", "invalid value for is filter: must be null, true, false or unknown"}, {"id=like.1%", "operator does not exist: int8 like text"},
 		{"txt=match.(", "invalid pattern for match filter: not a regular expression"}, {"txt=match.\"a{1,1000}\"", "invalid pattern for match filter: counts in braces are not served"},

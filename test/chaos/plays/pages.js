@@ -128,10 +128,13 @@ class Puller {
     }
   }
 
+  // Until a whole round brings nothing: the one that was under way shows the tables of when it began.
   async finish(tally) {
+    let isStart = false;
     for (let pages = 0; pages < 10_000; pages++) {
       const { isOver, isQuiet } = await this.page(7, tally);
-      if (isOver && isQuiet) return;
+      if (isStart && isOver && isQuiet) return;
+      isStart = isOver;
     }
     throw new Error(`${this.user}'s copy does not come to its end in 10,000 pages although nobody writes`);
   }

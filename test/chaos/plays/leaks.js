@@ -1,0 +1,58 @@
+// leaks.js - G10: random rights, random writes, every way out: what reaches a subject was in its sight between its commit and its arrival, and all that is arrives.
+// SPDX-License-Identifier: PostgreSQL
+import { Postgres } from '../../lib/postgres.js';
+import { Random } from '../../lib/random.js';
+import { Arena } from '../rights/arena.js';
+
+const EPISODE_SECONDS = 60; // then another database, with other rights
+const STEPS = 25; // between two moments at which all copies are compared
+
+export const play = {
+  row: 'G10',
+  name: 'leaks',
+  title: 'random rights and writes: nothing leaves without authorisation, by any way out, and nothing that may be seen is missing',
+  control: 'scope',
+  run,
+};
+
+async function run({ seconds, random, say, most = Infinity, control }) {
+  const server = await Postgres.start();
+  const total = { decisions: 0, events: 0, steps: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, episodes: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
+  const failures = [];
+  const lags = [];
+  const end = Date.now() + seconds * 1000;
+  try {
+    while (Date.now() < end && total.decisions < most && !failures.length) {
+      const arena = await episode(server, new Random(random.below(2 ** 31)), total.episodes++, end, most - total.decisions, say);
+      for (const [name, value] of Object.entries(arena.tally)) total[name] += value;
+      failures.push(...arena.failures);
+      lags.push(...arena.lags);
+      say(`episode ${total.episodes}: ${JSON.stringify(total)}`);
+    }
+  } finally {
+    await server.stop();
+  }
+  return { figures: { ...total, ...told(lags) }, failures };
+}
+
+async function episode(server, random, number, end, most, say) {
+  const arena = await Arena.start(server, random, number);
+  const until = Math.min(end, Date.now() + EPISODE_SECONDS * 1000);
+  try {
+    do {
+      for (let i = 0; i < STEPS && Date.now() < until + 2000; i++) await arena.step();
+      await arena.settle();
+    } while (Date.now() < until && arena.tally.decisions < most && !arena.failures.length);
+  } finally {
+    await arena.stop();
+  }
+  if (arena.failures.length) say(`tables: ${arena.schema.tables.map(({ name, kind }) => `${name} ${kind}`).join(', ')}`);
+  return arena;
+}
+
+/** How long after it was taken a right still let something through. */
+function told(lags) {
+  const all = lags.map(({ ms }) => ms).sort((a, b) => a - b);
+  if (!all.length) return { late: 0 };
+  return { late: all.length, late_p50_ms: all[Math.floor(all.length / 2)], late_p99_ms: all[Math.floor(all.length * 0.99)], late_most_ms: all.at(-1) };
+}

@@ -1,0 +1,202 @@
+// memory_failures.js - G13: every place of the streamer that allocates fails, each once; it ends with a clean message or goes on, and nobody loses anything.
+// SPDX-License-Identifier: PostgreSQL
+
+import { assertEqualCopy, expectedRows } from '../../lib/expected.js';
+import { allocatingLines, BINARY, build, Faults } from '../../lib/faults.js';
+import { isRunning } from '../../lib/process.js';
+import { Streamer } from '../../lib/streamer.js';
+import { until, within } from '../../lib/wait.js';
+import { World } from '../../lib/world.js';
+import { makeFiles, Refusal, SCHEMA, STEPS } from '../memory_steps.js';
+
+const ENDED = 70; // the code and the line of streamer/memory.c
+const MESSAGE = 'error out_of_memory the process ends';
+const RETRIED = /"code":"(unavailable|internal|server_error|overloaded|timeout)"|"status":(500|503)/; // what an honest answer may be
+
+// a start would read the machine's 140 certificates, a quarter of a million allocations at one place
+const NO_CERTIFICATES = { SSL_CERT_FILE: '/dev/null', SSL_CERT_DIR: '/dev/null' };
+
+class Stage {
+  acknowledged = [];
+  failures = [];
+  outcomes = { ended: 0, not_started: 0, went_on: 0, not_met: 0 };
+
+  static async build({ plugin, tls }) {
+    const stage = new Stage();
+    Object.assign(stage, { plugin, tls });
+    stage.world = await World.start({ schema: SCHEMA });
+    await stage.world.streamer.stop();
+    stage.files = makeFiles(stage.world.streamer.directory);
+    stage.faults = new Faults(stage.world.streamer.directory);
+    Object.assign(stage.world.streamer, { binary: BINARY, env: { SYNC_FAULTS: stage.faults.path, ASAN_OPTIONS: 'detect_leaks=1', ...NO_CERTIFICATES } });
+    Object.assign(stage.world.streamer.options, {
+      plugin, compress: true, 'jwks-file': stage.files.jwks, 'metrics-token-file': stage.files.metrics, 'allow-origin': 'http://app.example', demo: new URL('../../../streamer/demo', import.meta.url).pathname,
+      'max-messages-per-second': 1000, 'ping-interval': 1, 'log-level': 'debug', ...(tls ? { 'tls-cert': stage.files.cert, 'tls-key': stage.files.key } : {}),
+    });
+    return stage;
+  }
+
+  get streamer() {
+    return this.world.streamer;
+  }
+
+  get steps() {
+    return STEPS.filter((step) => !step.run || Boolean(step.tls) === this.tls);
+  }
+
+  fail(text) {
+    this.failures.push(`${this.plugin}${this.tls ? ', TLS' : ''}: ${text}`);
+  }
+
+  /** Until it is ready, or it has ended. */
+  async launch() {
+    this.streamer.log = '';
+    await this.streamer.launch({ ready: false });
+    if (!this.tls) await this.streamer.ready().catch((error) => { if (isRunning(this.streamer.process)) throw error; });
+    else await until('the TLS port is open, or it has ended', () => !isRunning(this.streamer.process) || / ready /.test(this.streamer.log), { limit_ms: 20_000 });
+  }
+
+  /** One step; what went wrong with it, while the streamer may be ending. */
+  async play(step) {
+    this.faults.step = STEPS.indexOf(step);
+    if (step.name === 'start') return this.launch();
+    if (step.name === 'stop') return this.stop();
+    const ended = this.streamer.process.exited.then(() => undefined);
+    return within(60_000, step.name, Promise.race([step.run(this).then(() => undefined, (error) => error), ended]));
+  }
+
+  async stop() {
+    if (isRunning(this.streamer.process)) process.kill(this.streamer.process.pid, 'SIGTERM');
+    await within(20_000, 'the streamer ends', this.streamer.process.exited);
+    await this.streamer.process.closed;
+  }
+
+  /** All steps once, nothing failing: the places. */
+  async rehearse() {
+    for (const step of this.steps) {
+      const error = await this.play(step);
+      if (error) throw new Error(`the rehearsal of ${step.name} failed: ${error.stack}\n${this.streamer.lastLog()}`);
+    }
+    await this.judgeEnd('the rehearsal', [0]);
+  }
+
+  /** How it ended: by itself, with a word, with nothing that a sanitizer objects to. */
+  async judgeEnd(what, codes) {
+    const { code, signal } = await this.streamer.process.exited;
+    await this.streamer.process.closed;
+    const { log } = this.streamer;
+    const report = log.match(/ERROR: \w+Sanitizer[\s\S]*|.*runtime error: [\s\S]*/)?.[0];
+    if (report) this.fail(`${what}: ${report.slice(0, 2500)}`);
+    else if (signal || !codes.includes(code)) this.fail(`${what}: ended with ${signal ?? code}: ${log.slice(-600)}`);
+    else if (code === ENDED && !log.includes(MESSAGE)) this.fail(`${what}: ended without a word`);
+    else if (code !== 0 && log.trim() === '') this.fail(`${what}: ended with ${code} and said nothing`);
+    return code;
+  }
+
+  /** One place fails; judged. True if it was met. */
+  async inject(place, options) {
+    const what = `${place.chain.join(' < ')} fails in ${STEPS[place.step].name}`;
+    const step = STEPS[place.step];
+    let error;
+    if (step.name === 'start' && isRunning(this.streamer.process)) await this.stopWell(what);
+    if (step.name !== 'start' && !isRunning(this.streamer.process)) await this.launch();
+    this.faults.arm(place.key, options);
+    try {
+      error = await this.play(step);
+      if (step.name === 'stop') error = undefined;
+    } catch (thrown) {
+      this.fail(`${what}: ${thrown.message}`);
+    }
+    const hasFired = this.faults.fired > 0;
+    this.faults.disarm();
+    await this.judge(what, step, hasFired, error);
+    return hasFired;
+  }
+
+  async judge(what, step, hasFired, error) {
+    if (!isRunning(this.streamer.process)) {
+      const code = await this.judgeEnd(what, !hasFired || step.name === 'stop' ? [0, ENDED] : step.name === 'start' ? [1, 2, ENDED] : [ENDED]);
+      this.outcomes[!hasFired ? 'not_met' : code === ENDED ? 'ended' : code === 0 ? 'went_on' : 'not_started']++;
+      return;
+    }
+    this.outcomes[hasFired ? 'went_on' : 'not_met']++;
+    // it goes on: one request may have suffered, and was told so
+    if (error && !(error instanceof Refusal && RETRIED.test(JSON.stringify(error.answer))) && hasFired) this.fail(`${what}: ${error.message}`);
+    const next = this.steps.find(({ run }) => run);
+    const after = hasFired ? await this.play(next) : undefined;
+    if (after) this.fail(`${what}: and afterwards ${next.name}: ${after.message}`);
+  }
+
+  /** The end of a life in which something failed and it went on: no leak either. */
+  async stopWell(what) {
+    await this.stop();
+    await this.judgeEnd(`${what}: the life before it`, [0]);
+  }
+
+  /** Nobody lost anything. */
+  async settle() {
+    this.faults.disarm();
+    if (!isRunning(this.streamer.process)) await this.launch();
+    if (!this.tls) {
+      const reader = await this.world.join('ada');
+      const expected = await expectedRows(this.world.database, 'note');
+      const ofTeam = new Set((await this.world.sql('SELECT id::text FROM note WHERE team_id = 1')).map(({ id }) => id));
+      await until('the copy is complete', () => reader.copy.table('note').size >= ofTeam.size);
+      for (const [id] of expected) if (ofTeam.has(id) !== Boolean(reader.copy.get('note', id))) this.fail(`the copy of ada has the wrong rows: ${id}`);
+      const lost = this.acknowledged.filter((id) => !expected.has(id));
+      if (lost.length) this.fail(`${lost.length} acknowledged pushes are not there: ${lost[0]}`);
+      await reader.disconnect();
+    }
+    await this.stopWell('at the end');
+  }
+
+  async close() {
+    this.faults.close();
+    await this.world.stop();
+  }
+}
+
+/** The program's own places first, each line of code once before any a second time; then the libraries'. */
+function inOrder(places, random) {
+  const seen = new Map();
+  const rank = (place) => {
+    const name = `${place.isOwn} ${place.site}`;
+    seen.set(name, (seen.get(name) ?? 0) + 1);
+    return seen.get(name) + (place.isOwn ? 0 : 1e6);
+  };
+  return places.map((place) => [random.next(), place]).sort((a, b) => a[0] - b[0])
+    .map(([, place]) => [rank(place), STEPS[place.step].name === 'start' ? 0 : place.step, place])
+    .sort((a, b) => a[0] - b[0] || a[1] - b[1]).map(([, , place]) => place);
+}
+
+async function run({ seconds, random, say, most = Infinity }) {
+  build();
+  const until_ms = Date.now() + seconds * 1000;
+  const stage = await Stage.build({ plugin: random.pick(['wal2json', 'pgoutput']), tls: random.chance(0.2) });
+  const failed = new Set();
+  const sites = new Set();
+  let places = [];
+  try {
+    await stage.rehearse();
+    places = stage.faults.name(stage.faults.places());
+    const own = places.filter(({ isOwn }) => isOwn);
+    const met = new Set(own.flatMap(({ chain }) => chain));
+    const unmet = allocatingLines().filter((line) => !met.has(line));
+    say(`not met: ${unmet.join(' ')}`);
+    say(`${stage.plugin}${stage.tls ? ', TLS' : ''}: ${own.length} places of ours at ${new Set(own.map(({ site }) => site)).size} lines, ${places.length - own.length} of libraries`);
+    for (const place of inOrder(places, random)) {
+      if (Date.now() > until_ms || failed.size >= most) break;
+      if (!(await stage.inject(place))) continue;
+      failed.add(place.key);
+      if (place.isOwn) sites.add(place.site);
+    }
+    await stage.settle();
+  } finally {
+    await stage.close();
+  }
+  const { outcomes, failures } = stage;
+  const ownSites = new Set(places.filter(({ isOwn }) => isOwn).map(({ site }) => site));
+  return { figures: { places: places.length, failed: failed.size, own_lines: `${sites.size} of ${ownSites.size}`, ...outcomes }, failures };
+}
+
+export const play = { row: 'G13', name: 'memory_failures', title: 'every place of the streamer that allocates fails, and it ends in a clean error', run, short: 10 };

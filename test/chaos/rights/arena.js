@@ -1,0 +1,158 @@
+// arena.js - one random database of rights with its streamer, its oracle and its receivers; steps, and the moment when all copies must be right.
+// SPDX-License-Identifier: PostgreSQL
+import { appendFileSync } from 'node:fs';
+import { request } from '../../lib/http.js';
+import { Streamer } from '../../lib/streamer.js';
+import { sleep } from '../../lib/wait.js';
+import { mintToken } from '../../lib/token.js';
+import { Actions } from './actions.js';
+import { judge } from './judge.js';
+import { Oracle } from './oracle.js';
+import { Caller, Channel, Puller, Realtime, Stream } from './receivers.js';
+import { Schema } from './schema.js';
+
+const LEAKS_SHOWN = 20;
+const SETTLED_MS = 45_000;
+
+export class Arena {
+  tokens = new Map(); // number → {table, id, by}
+  failures = [];
+  lags = []; // {kind, ms}: rows that still came after they were lost
+  tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
+  #number = 0;
+  #answered = new Map();
+
+  static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
+    const arena = new Arena();
+    Object.assign(arena, { server, random, number });
+    arena.schema = new Schema(random, number, { kinds });
+    arena.database = await server.createDatabase(`rights${number}`);
+    server.psql(`rights${number}`, ['-f', '-', '-o', '/dev/null'], arena.schema.ddl());
+    arena.connection = await arena.database.connect();
+    arena.streamer = await Streamer.start(arena.database, { 'verify-interval': 2, 'max-joins-per-second': 0, 'max-requests-per-second': 0, 'max-messages-per-second': 1000, plugin: plugin ?? random.pick(['wal2json', 'pgoutput']) });
+    arena.oracle = new Oracle(arena.database, arena.schema);
+    await arena.oracle.prepare();
+    arena.actions = new Actions(arena);
+    await arena.actions.fill();
+    await arena.#enter(arena.schema.subjects(subjects).map((claims) => arena.oracle.subject(claims)));
+    return arena;
+  }
+
+  async #enter(subjects) {
+    await this.oracle.look('begin', Date.now());
+    const { random } = this;
+    this.channels = [...subjects, ...subjects].map((subject, i) => new Channel(this, subject, i % 3 === 1 ? 'a channel of changed fields' : 'a channel'));
+    this.pullers = subjects.filter(() => random.chance(0.4)).map((subject) => new Puller(this, subject, 'pull'));
+    this.streams = subjects.filter(() => random.chance(0.4)).map((subject) => new Stream(this, subject, 'a stream of events'));
+    this.realtimes = subjects.filter(() => random.chance(0.6)).map((subject) => new Realtime(this, subject, 'postgres_changes'));
+    this.callers = subjects.map((subject) => new Caller(this, subject, 'calls'));
+    this.receivers = [...this.channels, ...this.pullers, ...this.streams, ...this.realtimes, ...this.callers];
+    await Promise.all([
+      ...this.channels.map((channel, i) => channel.start(i % 3 === 1 ? { fields: 'changed' } : i % 3 === 2 ? { tables: ['*', 'sync.conflict', 'sync.activity', 'sync.lock'] } : {})),
+      ...this.pullers.map((puller) => puller.start()), ...this.streams.map((stream) => stream.start()), ...this.realtimes.map((realtime) => realtime.start(this.#bindings())),
+    ]);
+  }
+
+  #bindings() {
+    const { random } = this;
+    if (random.chance(0.5)) return [{ event: '*', schema: 'public' }];
+    return this.schema.tables.map(({ name }) => ({ event: '*', schema: 'public', table: name, ...(random.chance(0.4) ? { filter: random.pick(['id=lt.12', 'owner=eq.ada', 'team=in.(1,2)', 'a=like.%1%']) } : {}) }));
+  }
+
+  /** The numbers of what this user's pushes were answered. */
+  answered(sub) {
+    if (!this.#answered.has(sub)) this.#answered.set(sub, new Set());
+    return this.#answered.get(sub);
+  }
+
+  next() {
+    return ++this.#number;
+  }
+
+  newToken(about) {
+    const number = String(this.next());
+    this.tokens.set(number, about);
+    return `~${number}~`;
+  }
+
+  token(claims) {
+    return mintToken(this.streamer.secret, claims);
+  }
+
+  post(name, claims, body) {
+    return request(`${this.streamer.url}/api/v1/sync/${name}`, { token: this.token(claims), body });
+  }
+
+  /** What a statement answers, as text, asked as the streamer asks. */
+  async as(claims, statement) {
+    return this.database.transaction(async (client) => {
+      await client.query("SELECT set_config('role', $1, true), set_config('request.jwt.claims', $2, true)", [claims.role, JSON.stringify(claims)]);
+      return JSON.stringify((await client.query(statement)).rows);
+    });
+  }
+
+  /** SQL of the owner; a constraint that says no is part of the play. */
+  async write(text) {
+    this.trace(text);
+    try {
+      await this.connection.query(text);
+    } catch (error) {
+      await this.connection.query('ROLLBACK');
+      this.trace(`refused: ${error.message}`);
+      if (!/^(23|40)/.test(error.code ?? '')) throw new Error(`${error.message}: ${text}`);
+    }
+  }
+
+  /** What was done, for whoever has to find out why: CHAOS_TRACE names a file. */
+  trace(text) {
+    if (process.env.CHAOS_TRACE) appendFileSync(process.env.CHAOS_TRACE, `${new Date().toISOString()} ${this.oracle?.epoch} ${text}\n`);
+  }
+
+  leak(text) {
+    this.tally.leaks++;
+    if (this.failures.length < LEAKS_SHOWN) this.failures.push(`LEAK ${text}`);
+  }
+
+  async step() {
+    const began = performance.now();
+    const kind = await this.actions.any();
+    const acted = performance.now();
+    this.trace(kind);
+    const events = await this.oracle.look(kind, Date.now());
+    const looked = performance.now();
+    this.tally.steps++;
+    this.tally.events += events;
+    this.tally.decisions += events * (this.receivers.length - this.callers.length);
+    if (this.random.chance(0.2) && this.pullers.length) await this.random.pick(this.pullers).pull();
+    for (const receiver of this.receivers) judge(this, receiver);
+    this.tally.act_ms += acted - began;
+    this.tally.look_ms += looked - acted;
+    this.tally.judge_ms += performance.now() - looked;
+  }
+
+  /** Until every copy is what its subject sees; what is wrong after that is missing, or was not withdrawn. */
+  async settle() {
+    const end = Date.now() + SETTLED_MS;
+    let found;
+    for (;;) {
+      await Promise.all(this.pullers.map((puller) => puller.pull()));
+      await sleep(100);
+      await this.oracle.look('tick', Date.now());
+      for (const receiver of this.receivers) judge(this, receiver);
+      found = this.receivers.flatMap((receiver) => receiver.differences().map((text) => `${receiver.who}: ${text}`));
+      if (!found.length || Date.now() > end) break;
+      await sleep(200);
+    }
+    this.tally.settled++;
+    this.tally.missing += found.length;
+    if (found.length) this.failures.push(...found.slice(0, 10).map((text) => `WRONG COPY ${text} (epoch ${this.oracle.epoch})`));
+    this.oracle.settle();
+  }
+
+  async stop() {
+    for (const receiver of this.receivers ?? []) await receiver.stop();
+    await this.streamer?.stop();
+    await this.oracle?.end();
+    await this.connection?.end();
+  }
+}

@@ -1,0 +1,119 @@
+// judge.js - was it right that this arrived? Each row, deletion and text that came to a receiver, against what the oracle saw between its commit and now.
+// SPDX-License-Identifier: PostgreSQL
+import { sameValue, tokensIn } from './receivers.js';
+
+/** Judges all that has arrived; called after a look, so that everything committed before an arrival is known. */
+export function judge(arena, receiver) {
+  for (const item of receiver.inbox.splice(0)) {
+    const why = RULES[item.kind](arena, receiver, item);
+    arena.tally.judged++;
+    if (why) arena.leak(`${receiver.who}: ${why} (epoch ${item.epoch}, ${arena.oracle.kinds.slice(Math.max(0, item.epoch - 3), item.epoch + 2).join(' → ')})`);
+  }
+  for (const text of receiver.texts()) judgeText(arena, receiver, text);
+}
+
+const RULES = { row, gone, keep, record, deleted };
+
+/** As one of those it is served as: `test(subject, from, to)` for the time that both hold. */
+function asSomebody(receiver, epoch, born, test) {
+  return receiver.views.some(({ subject, from, to }) => {
+    const last = Math.min(to, epoch + 1);
+    return Math.max(from, born) <= last && test(subject, Math.max(from, born), last);
+  });
+}
+
+function row(arena, receiver, { table, id, version, data, scope, epoch, at }) {
+  const { oracle } = arena;
+  if (table.startsWith('sync.')) return undefined; // their texts are looked at
+  const image = oracle.images.get(`${table}/${id}/${version}`);
+  if (!image || image.ended === image.born) return `row ${table} ${id} version ${version}, which never was to be seen: ${JSON.stringify(data)}`;
+  const wrong = Object.keys(data).find((name) => !(name in image.data) || !sameValue(data[name], image.data[name]));
+  if (wrong) return `row ${table} ${id} version ${version} with ${wrong} = ${JSON.stringify(data[wrong])}, which is ${JSON.stringify(image.data[wrong])}`;
+  if (scope !== undefined && scope !== image.scope) return `row ${table} ${id} version ${version} with scope ${scope}, which is ${image.scope}`;
+  const names = Object.keys(data);
+  if (!asSomebody(receiver, epoch, image.born, (subject, from, to) => oracle.saw(subject, image, names, from, to)) && !isAtTheEdge(oracle, image)) {
+    return `row ${table} (${oracle.byName.get(table).kind}) ${id} version ${version} of ${oracle.kinds[image.born]} at ${image.born} is out of sight: ${JSON.stringify(data)}`;
+  }
+  lag(arena, receiver, image, epoch, at);
+  return undefined;
+}
+
+// Clocks: the oracle looks between steps, the streamer at its own moment
+function isAtTheEdge(oracle, image) {
+  return oracle.byName.get(image.table).verify && Math.abs(Date.parse(image.data.open_at) - Date.now()) < 3000;
+}
+
+/** How long after it was lost a row still came. */
+function lag(arena, receiver, image, epoch, at) {
+  const { oracle } = arena;
+  const lost = oracle.lost(receiver.subject, image);
+  if (lost !== undefined && lost <= epoch && receiver.views.length === 1) arena.lags.push({ kind: oracle.kinds[lost], ms: Math.max(0, at - oracle.times[lost]) });
+}
+
+function gone(arena, receiver, { table, id, version, epoch }) {
+  const { oracle } = arena;
+  if (table.startsWith('sync.')) return undefined;
+  const key = `${table}/${id}/${version}`;
+  if (receiver.told.has(key)) return undefined;
+  const image = oracle.before(table, id, version);
+  if (image && asSomebody(receiver, epoch, (image.ended ?? epoch) - 1, (subject, from, to) => oracle.saw(subject, image, [], from, to, true))) {
+    receiver.told.add(key);
+    return undefined;
+  }
+  return `deletion of ${table} (${oracle.byName.get(table).kind}) ${id} version ${version}, out of sight as ${JSON.stringify(image?.data)} scope ${image?.scope}, versions ${(oracle.versions.get(`${table}/${id}`) ?? []).map((one) => `${one.version}@${one.born}-${one.ended}`)}`;
+}
+
+function keep(arena, receiver, { table, keep: kept, epoch }) {
+  if (table.startsWith('sync.')) return undefined;
+  const scope = arena.oracle.byName.get(table)?.scope;
+  const extra = kept.filter((value) => !asSomebody(receiver, epoch, epoch - 1, (subject, from, to) => arena.oracle.held(subject, scope, value, from, to)));
+  return extra.length ? `withdrawal of ${table} that keeps ${extra}, which is not held` : undefined;
+}
+
+/** An INSERT or UPDATE of postgres_changes: no version tells which image it is, so one that fits must have been in sight. */
+function record(arena, receiver, { table, id, data, old, epoch, at }) {
+  const { oracle } = arena;
+  const names = Object.keys(data);
+  const fits = (oracle.versions.get(`${table}/${id}`) ?? []).filter((image) => names.every((name) => sameValue(data[name], image.data[name])));
+  const seen = fits.filter((image) => asSomebody(receiver, epoch, image.born, (subject, from, to) => oracle.saw(subject, image, names, from, to)));
+  if (!seen.length) return `record of ${table} (${oracle.byName.get(table)?.kind}) ${id} out of sight: ${JSON.stringify(data)}, versions that fit ${fits.map(({ version }) => version)}`;
+  lag(arena, receiver, seen.at(-1), epoch, at);
+  return old && oldRecord(arena, receiver, { table, id, old, epoch });
+}
+
+function oldRecord(arena, receiver, { table, id, old, epoch }) {
+  const { oracle } = arena;
+  const names = Object.keys(old);
+  if (names.every((name) => ['id', 'k'].includes(name))) return undefined;
+  const key = oracle.byName.get(table).key === 'pair' ? JSON.stringify([String(old.id), old.k]) : String(old.id);
+  const fits = (oracle.versions.get(`${table}/${key}`) ?? []).filter((image) => names.every((name) => sameValue(old[name], image.data[name])));
+  const ok = fits.some((image) => asSomebody(receiver, epoch, (image.ended ?? epoch) - 1, (subject, from, to) => oracle.saw(subject, image, names, from, to, true)));
+  return ok ? undefined : `old record of ${table} ${id} out of sight: ${JSON.stringify(old)}`;
+}
+
+/** A DELETE of postgres_changes: some image of the row was in sight not long ago. */
+function deleted(arena, receiver, { table, id, epoch }) {
+  const { oracle } = arena;
+  const fits = oracle.versions.get(`${table}/${id}`) ?? [];
+  const ok = fits.some((image) => asSomebody(receiver, epoch, (image.ended ?? epoch) - 1, (subject, from, to) => oracle.saw(subject, image, [], from, to, true)));
+  return ok ? undefined : `deletion of ${table} (${oracle.byName.get(table)?.kind}) ${id} out of sight`;
+}
+
+/** Every value in every byte that came must have been in the receiver's sight, or be its own. */
+function judgeText(arena, receiver, { text, loose, told }) {
+  const { oracle } = arena;
+  for (const number of new Set(tokensIn(text))) {
+    arena.tally.texts++;
+    const { by, table, id } = arena.tokens.get(number) ?? {};
+    if (by && receiver.views.some(({ subject }) => subject.sub === by)) continue;
+    // an entry of the conflict log repeats to its author what the push was answered, whatever role it was made with
+    if (told) arena.answered(receiver.subject.sub).add(number);
+    else if (text.includes('"sync.conflict"') && arena.answered(receiver.subject.sub).has(number)) continue;
+    const images = oracle.holders.get(number) ?? [];
+    const one = (image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [columnOf(image, number)], from, to, true)) || isAtTheEdge(oracle, image);
+    const lost = () => (loose || !images.length) && (oracle.versions.get(`${table}/${id}`) ?? []).some((image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [], from, to)));
+    if (!images.some(one) && !lost()) arena.leak(`${receiver.who}: the value ~${number}~ of ${table} ${id} is out of sight, in ${text.slice(Math.max(0, text.indexOf(`~${number}~`) - 300), text.indexOf(`~${number}~`) + 200)}`);
+  }
+}
+
+const columnOf = (image, number) => Object.keys(image.data).find((name) => image.data[name] === `~${number}~`);

@@ -221,6 +221,7 @@ apply_operation(Push *push, Change *change)
 {
 	Datum		keys[INDEX_MAX_KEYS];
 
+	push->stamp.merged = NIL;
 	if (!resolve_ref(push, change))
 	{
 		verdict_error(push, change, "not_found", "no such row",

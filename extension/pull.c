@@ -163,25 +163,42 @@ select_tables(Pull *pull)
 	}
 }
 
+bool
+pull_leaves_out(const Pull *pull, int32 table_id)
+{
+	ListCell   *lc;
+	bool		all;
+
+	foreach(lc, sync_list_tables())
+	{
+		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
+
+		if (table->id == table_id)
+			return !is_requested(pull, table) && sync_readable_columns(table, &all) != NULL;
+	}
+	return false;
+}
+
 static void
 put_reset(Pull *pull)
 {
-	const char *separator = ",\"reset\":[";
-	bool		any = false;
+	List	   *names = NIL;
 	ListCell   *lc;
 
 	foreach(lc, pull->selected)
 	{
 		PullTable  *p = lfirst(lc);
 
-		if (!p->is_reset)
-			continue;
-		appendStringInfoString(&pull->out, separator);
-		sync_render_string(&pull->out, p->table->entity_type, strlen(p->table->entity_type));
-		separator = ",";
-		any = true;
+		if (p->is_reset)
+			names = lappend(names, p->table->entity_type);
 	}
-	if (any)
+	names = list_concat(names, pull->gone);
+	foreach(lc, names)
+	{
+		appendStringInfoString(&pull->out, foreach_current_index(lc) ? "," : ",\"reset\":[");
+		sync_render_string(&pull->out, lfirst(lc), strlen(lfirst(lc)));
+	}
+	if (names != NIL)
 		appendStringInfoChar(&pull->out, ']');
 }
 

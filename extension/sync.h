@@ -288,6 +288,7 @@ typedef struct SyncToken
 	int			schema_version;	/* of the client's own tables; -1: it does not say */
 	int			ntables;
 	int32	   *tables;
+	char	  **names;			/* their entity types: one that is no longer there, or not for its holder, has to be named */
 	int			nscopes;
 	SyncHeldScope *scopes;
 	int			ndigests;
@@ -375,6 +376,7 @@ typedef struct SyncPushStamp
 {
 	Oid			relid;
 	SyncWrite	write;			/* its version is set by the trigger */
+	List	   *merged;			/* hashes of the names of columns that take in what others wrote, see decide.c */
 	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
 	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
 } SyncPushStamp;

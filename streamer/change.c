@@ -7,6 +7,7 @@
 
 #include "change_parts.h"
 #include "clock.h"
+#include "memory.h"
 #include "render.h"
 
 static const struct value absent = {VALUE_ABSENT, "", 0};
@@ -251,7 +252,7 @@ read_row(struct change *c, const struct row *row, struct buffer *scratch)
 	return c->needs_reread || render_row(c, row, scratch);
 }
 
-/* The old row as an object of what it tells. NULL: no memory. */
+/* The old row as an object of what it tells. NULL: over BUFFER_MAX. */
 static char *
 render_old(const struct row *row, struct buffer *scratch)
 {
@@ -347,8 +348,8 @@ change_set_json(struct change *c, struct json_value change_object)
 
 	if (json_type(change_object) != JSON_OBJECT)
 		return false;
-	json = strndup(change_object.raw, change_object.len);
-	if (json == NULL || !change_set_scope(c, scope_of(json_member(change_object, "scope"))))
+	json = memory_text(change_object.raw, change_object.len);
+	if (!change_set_scope(c, scope_of(json_member(change_object, "scope"))))
 	{
 		free(json);
 		return false;

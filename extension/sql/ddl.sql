@@ -145,9 +145,12 @@ BEGIN
         RETURN;
     END IF;
     IF split_part(t.fingerprint, ':', 1) <> sync.origin(t.relation) THEN
-        -- The registry's row came with a dump: nothing is mended until all of the table has come too.
+        -- The registry's row came with a dump: nothing is mended until all of the table has come too. It may also have come with all of the
+        -- database (a template, pg_upgrade), and this is the first command that changes the table here.
         IF sync.table_problem(t) IS NULL THEN
             PERFORM sync.remember_shape(t.id);
+            UPDATE sync.synced_table s SET epoch = pg_current_xact_id() WHERE s.id = t.id;
+            PERFORM sync.changed_table(t.id);
         END IF;
         PERFORM sync.unpublish();
         RETURN;

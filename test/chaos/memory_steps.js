@@ -72,7 +72,7 @@ async function joined(s, topic, payload, sub = 'eve') {
   const reply = await raw.ask(topic, 'phx_join', { access_token: s.streamer.token(sub), ...payload }, '1');
   must(`join of ${topic}`, reply.status === 'ok', reply);
   raw.tell = (event, body) => raw.ask(topic, event, body, '1');
-  raw.hears = (what, has) => wait(s, what, () => raw.frames.find((frame) => has(frame[3], frame[4])));
+  raw.hears = (what, has) => wait(s, what, () => raw.look((frame) => has(frame[3], frame[4])));
   raw.hearsText = (text) => raw.hears(text, (_, body) => JSON.stringify(body).includes(text));
   return raw;
 }

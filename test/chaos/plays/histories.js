@@ -37,6 +37,7 @@ const SHOWN = ['transactions', 'prepared', 'pulls', 'pushs', 'faults', 'resets',
 
 async function run({ seconds, seed, most = Infinity, say }) {
   const end = Date.now() + seconds * 1000;
+  process.setMaxListeners(0); // each streamer listens for our end
   const sums = {};
   const result = { figures: {}, failures: [] };
   let begun = 0;

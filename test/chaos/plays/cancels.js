@@ -1,0 +1,236 @@
+// cancels.js - G13: statements of the extension are cancelled at any moment; the next one on the same connection is right, and nothing is half done.
+// SPDX-License-Identifier: PostgreSQL
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { Postgres } from '../../lib/postgres.js';
+import { Random } from '../../lib/random.js';
+import { Copy } from '../../lib/client.js';
+import { differences, expectedRows } from '../../lib/expected.js';
+
+const SCHEMA = `
+CREATE ROLE app NOLOGIN;
+GRANT app TO sync_query;
+CREATE TABLE member (user_id text NOT NULL, team_id int NOT NULL, PRIMARY KEY (user_id, team_id));
+CREATE TABLE note (id uuid PRIMARY KEY, team_id int NOT NULL, title text NOT NULL, body text NOT NULL DEFAULT '', done boolean NOT NULL DEFAULT false);
+CREATE TABLE item (id int PRIMARY KEY, name text, deleted_at timestamptz);
+CREATE TABLE part (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);
+CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (500);
+CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (500) TO (100000);
+CREATE TABLE coming (id int PRIMARY KEY, txt text);
+GRANT SELECT ON member TO app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON note, item, part, coming TO app;
+ALTER TABLE member ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own_memberships ON member FOR SELECT TO app USING (user_id = sync.user_id());
+ALTER TABLE note ENABLE ROW LEVEL SECURITY;
+CREATE POLICY notes_of_my_teams ON note TO app USING (team_id IN (SELECT m.team_id FROM member m WHERE m.user_id = sync.user_id()));
+SELECT sync.create_scope('team', 'SELECT m.team_id FROM public.member m WHERE m.user_id = sync.user_id()', watch => '{public.member.user_id}');
+SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', policy_is_scope => true);
+SELECT sync.enable('item', deleted_at => 'deleted_at');
+SELECT sync.enable('part');
+INSERT INTO member VALUES ('ada', 1), ('ben', 1), ('ben', 2);
+INSERT INTO coming SELECT i, 'row ' || i FROM generate_series(1, 300) i;
+`;
+
+const TABLES = ['note', 'item', 'part'];
+const CANCELLED = new Set(['57014']); // query_canceled
+const MAY_FAIL = new Set(['40P01', '40001', '55P03']); // deadlock, serialisation, lock not available: the other connections are at work too; 55000: enabled or disabled already
+
+/** One connection as the streamer uses it: requests as a user, SQL as the owner, each cancelled or not. */
+class Worker {
+  cancelled = 0;
+  finished = 0;
+  pushes = new Map(); // queue_id → { change, verdict: of the first answer that came }
+
+  constructor(database, number, random, fail) {
+    Object.assign(this, { database, number, random, fail });
+    this.user = number % 2 ? 'ada' : 'ben';
+    this.claims = { sub: this.user, role: 'app' };
+    this.device = `device-${number}`;
+  }
+
+  async open() {
+    this.connection = await this.database.connect();
+    this.pid = (await this.connection.query('SELECT pg_backend_pid() AS pid')).rows[0].pid;
+  }
+
+  async close() {
+    await this.connection.end();
+  }
+
+  /** As the streamer calls: in a transaction, as the role. Its parts are one text, so that a cancel hits any of them. */
+  #request(name, body) {
+    const quoted = (text) => `'${text.replaceAll("'", "''")}'`;
+    return `BEGIN; SELECT set_config('role', 'app', true), set_config('request.jwt.claims', ${quoted(JSON.stringify(this.claims))}, true); SELECT sync.${name}(${quoted(JSON.stringify(body))}::jsonb) AS answer; COMMIT`;
+  }
+
+  /** Runs it, cancels may come at any moment; undefined if one did. Those that come late hit nothing, or the clean-up. */
+  async attempt(kind, text) {
+    const { result, error } = await this.connection.query(text).then((answer) => ({ result: answer }), (reason) => ({ error: reason }));
+    if (!error) {
+      this.finished++;
+      return [result].flat().flatMap(({ rows }) => rows).findLast((row) => 'answer' in row)?.answer ?? true;
+    }
+    if (CANCELLED.has(error.code)) this.cancelled++;
+    else if (!MAY_FAIL.has(error.code) && !(kind === 'alter' && error.code === '55000')) this.fail(`${kind}: ${error.code} ${error.message}${error.where ? ` at ${error.where}` : ''}`);
+    while (!(await this.connection.query('ROLLBACK').then(() => true, (reason) => !CANCELLED.has(reason.code)))) this.cancelled++;
+    return undefined;
+  }
+
+  async push() {
+    const changes = Array.from({ length: 1 + this.random.below(4) }, () => ({
+      queue_id: randomUUID(), operation: 'create', entity_type: 'note', entity_id: randomUUID(), timestamp: new Date().toISOString(), data: { team_id: 1, title: this.random.word() },
+    }));
+    // until an answer comes: each may have been applied before the cancel
+    for (;;) {
+      const answer = await this.attempt('push', this.#request('push', { device_id: this.device, changes }));
+      if (!answer) continue;
+      const bad = answer.processed?.find(({ status }) => status !== 'success');
+      if (bad || answer.processed?.length !== changes.length) this.fail(`push: ${JSON.stringify(answer).slice(0, 400)}`);
+      for (const change of changes) this.pushes.set(change.entity_id, change);
+      return;
+    }
+  }
+
+  async pull() {
+    let sync_token;
+    const copy = new Copy();
+    for (let pages = 0; pages < 200; pages++) {
+      const answer = await this.attempt('pull', this.#request('pull', { device_id: this.device, limit: 200, ...(sync_token ? { sync_token } : {}) }));
+      if (!answer) continue;
+      copy.apply(answer);
+      sync_token = answer.next_sync_token;
+      if (!answer.has_more) return copy;
+    }
+    return undefined;
+  }
+
+  write() {
+    const n = this.random.below(1000);
+    return this.attempt('write', this.random.pick([
+      `INSERT INTO item VALUES (${n}, 'x') ON CONFLICT (id) DO UPDATE SET name = 'again ' || item.sync_version, deleted_at = NULL`,
+      `UPDATE item SET deleted_at = now() WHERE id % 7 = ${n % 7}`,
+      `DELETE FROM item WHERE id % 11 = ${n % 11}`,
+      `INSERT INTO part VALUES (${n}, 1) ON CONFLICT (id) DO UPDATE SET n = part.n + 1`,
+      `UPDATE part SET id = (id + 500) % 1000 WHERE id = ${n} AND NOT EXISTS (SELECT FROM part WHERE id = (${n} + 500) % 1000)`,
+      `WITH gone AS (DELETE FROM note WHERE id IN (SELECT id FROM note WHERE title LIKE 'sql%' LIMIT 50)) INSERT INTO note SELECT gen_random_uuid(), 1 + i % 2, 'sql ' || i FROM generate_series(1, 50) i`,
+      `BEGIN; SAVEPOINT a; UPDATE note SET done = NOT done WHERE title LIKE 'sql ${n % 10}%'; ROLLBACK TO a; UPDATE note SET body = 'b' WHERE title LIKE 'sql ${n % 10}%'; COMMIT`,
+      `BEGIN; INSERT INTO member VALUES ('cleo', ${n % 5}) ON CONFLICT DO NOTHING; DELETE FROM member WHERE user_id = 'cleo' AND team_id <> ${n % 5}; COMMIT`,
+    ]));
+  }
+
+  alter() {
+    return this.attempt('alter', this.random.pick([
+      "SELECT sync.enable('coming')", "SELECT sync.disable('coming')", 'ALTER TABLE coming ADD COLUMN IF NOT EXISTS more int DEFAULT 7', 'ALTER TABLE coming DROP COLUMN IF EXISTS more',
+      "SELECT count(*) FROM sync.check()", 'SELECT sync.purge(interval \'1 hour\')', 'TRUNCATE coming', 'GRANT SELECT ON coming TO app',
+    ]));
+  }
+
+  ask() {
+    return this.attempt('ask', this.random.pick([
+      this.#request('digest', { device_id: this.device, entity_type: 'item' }), 'SELECT sync.feed_tables()', `SELECT sync.checkpoint(${this.random.below(1e9)})`,
+    ]));
+  }
+
+  async turn() {
+    const kind = this.random.pick(['push', 'push', 'pull', 'write', 'write', 'write', 'ask', this.number === 0 ? 'alter' : 'write']);
+    await this[kind]();
+  }
+}
+
+/** Cancels one of them after the other, so often that about every second statement is hit; until `isOver`. */
+async function cancelAll(database, workers, isOver) {
+  const connection = await database.connect();
+  const pids = workers.map(({ pid }) => pid);
+  const count = (what) => workers.reduce((sum, worker) => sum + worker[what], 0);
+  for (let pause_us = 2000; !isOver();) {
+    const before = [count('cancelled'), count('finished')];
+    await connection.query(`DO $$ BEGIN
+      FOR i IN 1..50 LOOP
+        PERFORM pg_sleep(random() * ${pause_us} / 1e6);
+        PERFORM pg_cancel_backend((ARRAY[${pids}])[1 + floor(random() * ${pids.length})::int]);
+      END LOOP; END $$`);
+    const isTooOften = count('cancelled') - before[0] > count('finished') - before[1];
+    pause_us = Math.min(Math.max(isTooOften ? pause_us * 1.2 : pause_us / 1.2, 100), 50_000);
+  }
+  await connection.end();
+}
+
+/** Uncancelled, on the connection that was cancelled so often: it knows everything, and everything is there once. */
+async function judge(worker, fail) {
+  const { database } = worker;
+  const expected = await expectedRows(database, 'note');
+  for (const [id, change] of worker.pushes) {
+    const row = expected.get(id);
+    if (!row) fail(`push: acknowledged ${id} is not there`);
+    else if (row.title !== change.data.title) fail(`push: ${id} has the title ${row.title}`);
+  }
+  const versions = await database.sql('SELECT count(*)::int AS n FROM note WHERE id = ANY($1::uuid[]) AND sync_version <> 1', [[...worker.pushes.keys()]]);
+  if (versions[0].n) fail(`push: ${versions[0].n} changes were applied more than once`);
+}
+
+async function pullAll(worker, database, tables, fail) {
+  const copy = new Copy();
+  let sync_token;
+  const { connection } = worker;
+  for (;;) {
+    await connection.query('BEGIN');
+    await connection.query("SELECT set_config('role', 'app', true), set_config('request.jwt.claims', $1, true)", [JSON.stringify(worker.claims)]);
+    const { rows } = await connection.query('SELECT sync.pull($1::jsonb) AS answer', [JSON.stringify({ device_id: `${worker.device}-last`, ...(sync_token ? { sync_token } : {}) })]);
+    await connection.query('COMMIT');
+    copy.apply(rows[0].answer);
+    sync_token = rows[0].answer.next_sync_token;
+    if (!rows[0].answer.has_more) break;
+  }
+  for (const table of tables) {
+    let expected = await expectedRows(database, table);
+    if (table === 'note') {
+      const mine = new Set((await database.sql('SELECT id::text FROM note WHERE team_id IN (SELECT team_id FROM member WHERE user_id = $1)', [worker.user])).map(({ id }) => id));
+      expected = new Map([...expected].filter(([id]) => mine.has(id)));
+    }
+    if (table === 'item') expected = new Map([...expected].filter(([, row]) => row.deleted_at === null));
+    const found = differences(copy.table(table), expected);
+    if (found.length) fail(`the copy of ${worker.user} on the connection ${worker.number} differs in ${found.length} rows of ${table}: ${found[0]}`);
+  }
+}
+
+async function run({ seconds, random, most = Infinity, say }) {
+  const failures = [];
+  const fail = (text) => failures.length < 20 && failures.push(text);
+  const server = await Postgres.start();
+  const workers = [];
+  try {
+    const database = await server.createDatabase('app');
+    server.psql('app', ['-f', '-'], SCHEMA);
+    for (let i = 0; i < 4; i++) workers.push(new Worker(database, i, new Random(random.below(2 ** 31)), fail));
+    for (const worker of workers) await worker.open();
+    const count = (what) => workers.reduce((sum, worker) => sum + worker[what], 0);
+    for (let end = Date.now() + seconds * 1000, told = 0; Date.now() < end && count('cancelled') < most && !failures.length;) {
+      const until_ms = Math.min(end, Date.now() + 10_000);
+      const isOver = () => Date.now() > until_ms || failures.length > 0;
+      const cancelling = cancelAll(database, workers, isOver);
+      await Promise.all(workers.map(async (worker) => {
+        while (!isOver()) await worker.turn();
+      }));
+      await cancelling;
+      // the last one may be on its way
+      for (const { connection } of workers) await connection.query('SELECT 1').catch(() => connection.query('SELECT 1'));
+      for (const worker of workers) await judge(worker, fail);
+      for (const worker of workers) await pullAll(worker, database, TABLES, fail);
+      if (Date.now() - told > 60_000) {
+        told = Date.now();
+        say(`${count('cancelled')} cancelled, ${count('finished')} finished`);
+      }
+    }
+    const broken = await database.sql("SELECT * FROM sync.check() AS c WHERE c.severity = 'error' AND c.object NOT IN ('fsync', 'full_page_writes')").catch((error) => [error.message]);
+    if (broken.length) fail(`sync.check(): ${JSON.stringify(broken).slice(0, 500)}`);
+    const crashes = server.log.match(/.*(terminated by signal|PANIC|TRAP|leak|still referenced|not closed).*/);
+    if (crashes) fail(`the server's log: ${crashes[0]}`);
+    assert.ok(count('cancelled') > 0 || failures.length, 'not one statement was cancelled');
+    return { figures: { cancelled: count('cancelled'), finished: count('finished') }, failures };
+  } finally {
+    for (const worker of workers) await worker.close().catch(() => {});
+    await server.stop();
+  }
+}
+
+export const play = { row: 'G13', name: 'cancels', title: 'statements cancelled at any moment leave nothing half done, and the connection is right', run, short: 8 };

@@ -22,6 +22,7 @@ chmod 777 "$reports"
 
 copy_tree() {
   (cd "$root" && git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done | tar -c --null -T -) | tar -x -C "$laboratory/tree"
+  rm -f "$laboratory/tree/test/node_modules"
   ln -s "$root/test/node_modules" "$laboratory/tree/test/node_modules"
 }
 
@@ -58,21 +59,22 @@ prepare_asan() {
   "${CC:-cc}" -shared -fPIC -fno-builtin -o "$laboratory/nonls.so" "$root/test/faults/nonls.c"
   build "$flags"
   wrap "env LD_PRELOAD=$libraries:$laboratory/nonls.so ASAN_OPTIONS=detect_leaks=0:log_path=$reports/asan UBSAN_OPTIONS=print_stacktrace=1"
-  control "$flags" stack-buffer-overflow
+  control "$flags" stack-buffer-overflow "signed integer overflow"
 }
 
 prepare_valgrind() {
   command -v valgrind >/dev/null || { echo "valgrind is missing: install the Debian package valgrind" >&2; exit 1; }
   build "-g -O1 -fno-omit-frame-pointer"
   wrap "valgrind --quiet --trace-children=yes --error-limit=no --num-callers=30 --leak-check=no --undef-value-errors=yes --log-file=$reports/valgrind.%p"
-  control "-g -O0" control
+  control "-g -O0" "depends on uninitialised"
 }
 
 # what was reported, and by whom
 found() {
   if [ "$by" = valgrind ]; then
     # one report is a block of lines up to an empty one
-    awk 'function flush() { if (text ~ /sync\.so|(in|at|by) .*(extension\/|control)/) printf "%s\n", text; text = "" }
+    awk -v ours="\\((in [^)]*/(sync|control)\\.so|(control|$(cd "$root/extension" && printf '%s|' *.c | sed 's/\.c|/|/g; s/|$//'))\\.c:)" '
+         function flush() { if (text ~ ours) printf "%s\n", text; text = "" }
          /^==[0-9]+== *$/ { flush(); next } /^==[0-9]+==/ { text = text $0 "\n" } END { flush() }' "$reports"/valgrind.* 2>/dev/null
   else
     cat "$reports"/asan.* 2>/dev/null
@@ -80,24 +82,39 @@ found() {
   fi
 }
 
-# A sanitizer that sees nothing would find nothing: this function writes behind its own array and overflows.
-control() {
-  local place=$laboratory/tree
+# A sanitizer that sees nothing would find nothing: control(4) writes behind its own array, control(2) overflows.
+control() {                     # $1: the compiler's flags, $2…: what must be reported
+  local place=$laboratory/control flags=$1 text
+  shift
+  mkdir "$place"
   cat >"$place/control.c" <<'CODE'
 #include "postgres.h"
 #include "fmgr.h"
 PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(control);
-Datum control(PG_FUNCTION_ARGS) { volatile int room[4]; volatile int i = PG_GETARG_INT32(0); room[i] = 1; room[0] = *(int *) palloc(8192 * 2); PG_RETURN_INT32(room[0] > 0 ? i : i + 2147483647); }
+Datum control(PG_FUNCTION_ARGS)
+{
+	int room[4], *volatile place = room;
+	volatile int i = PG_GETARG_INT32(0), *unset = palloc(8);
+	((volatile int *) place)[i] = *unset > 7 ? 1 : 2;
+	PG_RETURN_INT32(i + 2147483647);
+}
 CODE
   # shellcheck disable=SC2086
-  "${CC:-cc}" -shared -fPIC -w $1 -I"$("$bin/pg_config" --includedir-server)" -o "$place/control.so" "$place/control.c"
-  (cd "$place" && env -u CLUSTER PATH="$bin:$PATH" PG_CONFIG="$bin/pg_config" bash -c '. test/lib/cluster.sh; cluster_up
-    psql -q -d postgres -c "CREATE FUNCTION control(int) RETURNS int LANGUAGE c AS '"'$place/control.so'"'" -c "SELECT control(4)"') >/dev/null 2>&1 || true
-  if ! found | grep -q "$2"; then
-    echo "sanitized-sql: on this machine $by sees nothing" >&2
+  "${CC:-cc}" -shared -fPIC -w $flags -I"$("$bin/pg_config" --includedir-server)" -o "$place/control.so" "$place/control.c"
+  cat >"$place/control.sql" <<SQL
+CREATE FUNCTION control(int) RETURNS int LANGUAGE c AS '$place/control.so';
+SELECT control(4);
+\c
+SELECT control(2);
+SQL
+  (cd "$laboratory/tree" && env -u CLUSTER PATH="$bin:$PATH" PG_CONFIG="$bin/pg_config" bash -c '. test/lib/cluster.sh && cluster_up && psql -q -d postgres -f "$1"' - "$place/control.sql") >"$place/log" 2>&1 || true
+  for text in "$@"; do
+    if found | grep -q "$text"; then continue; fi
+    cat "$place/log"
+    echo "sanitized-sql: on this machine $by does not see a $text" >&2
     exit 1
-  fi
+  done
   rm -f "$reports"/*
 }
 

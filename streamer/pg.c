@@ -202,7 +202,7 @@ send_job(struct pg *p, const struct pg_statement *statements, int count, pg_done
 static void
 connection_made(struct pg *p)
 {
-	static const struct pg_statement where = {.sql = "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())"};
+	static const struct pg_statement where = {.sql = "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system()) || '/' || current_database()"};
 
 	if (PQsetnonblocking(p->conn, 1) != 0)
 		drop_with_error(p);

@@ -92,7 +92,9 @@ async function round(world, random, cast, tally) {
     await write(world, random, STEPS_MAX);
     const what = await CHANGES[random.pick(Object.keys(CHANGES))](world, random, audience, cast);
     tally[what] = (tally[what] ?? 0) + 1;
-    const took = await audience.endsRight(what, { prints: false });
+    const took = await audience.endsRight(what, { prints: false }).catch((error) => {
+      throw new Error(`${what}: ${error.message}`);
+    });
     return { what, took };
   } finally {
     await audience.leave().catch(() => {});

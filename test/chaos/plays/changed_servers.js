@@ -92,6 +92,7 @@ async function round(world, random, cast, tally) {
     await write(world, random, STEPS_MAX);
     const what = await CHANGES[random.pick(Object.keys(CHANGES))](world, random, audience, cast);
     tally[what] = (tally[what] ?? 0) + 1;
+    audience.since = Date.now(); // the server is back: how long it was away is not ours
     const took = await audience.endsRight(what, { prints: false }).catch((error) => {
       throw new Error(`${what}: ${error.message}`);
     });

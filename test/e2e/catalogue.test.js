@@ -32,7 +32,7 @@ const CLUSTER = `SELECT 'role ' || rolname AS what FROM pg_roles WHERE rolname ~
   UNION ALL SELECT 'setting ' || setconfig::text FROM pg_db_role_setting WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY what`;
 /** In this database: anything that names sync, and comments or dependencies without their object. */
 const LEFT = `SELECT 'schema ' || nspname AS what FROM pg_namespace WHERE nspname ~ 'sync' UNION ALL SELECT 'event trigger ' || evtname FROM pg_event_trigger UNION ALL SELECT 'publication ' || pubname FROM pg_publication
-  UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgname ~ 'sync' UNION ALL SELECT 'column ' || attname FROM pg_attribute WHERE attname ~ '^sync_' AND NOT attisdropped
+  UNION ALL SELECT 'trigger ' || tgname FROM pg_trigger WHERE tgname ~ 'sync' UNION ALL SELECT 'column ' || attname FROM pg_attribute WHERE attname ~ '^sync_' AND NOT attisdropped AND attrelid >= 16384
   UNION ALL SELECT 'function ' || oid::regprocedure FROM pg_proc WHERE probin ~ 'sync' UNION ALL SELECT 'index ' || relname FROM pg_class WHERE relname ~ 'sync'
   UNION ALL SELECT 'description of nothing' FROM pg_description d WHERE classoid = 'pg_proc'::regclass AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = d.objoid)
   UNION ALL SELECT 'rights of nothing' FROM pg_init_privs i WHERE classoid = 'pg_proc'::regclass AND NOT EXISTS (SELECT FROM pg_proc p WHERE p.oid = i.objoid)

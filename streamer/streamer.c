@@ -61,7 +61,8 @@ struct streamer
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
 	char	place[100];			/* the same with its database, as connections are admitted to */
-	char	admitted[100];		/* the last one that was, whatever it was; "" before */
+	char	admitted[100];		/* where connections were let in before that was known; "" nowhere */
+	bool	is_elsewhere;		/* in more than one place */
 	uint32_t timeline;
 };
 
@@ -89,8 +90,10 @@ identified(void *owner, const struct wal_server *now)
 	s->timeline = now->timeline;
 	if (is_other)
 		start_anew(s, "the stream goes on from another server or timeline", false);
-	if (is_other || (s->admitted[0] != '\0' && strcmp(s->admitted, s->place) != 0))
+	if (is_other || s->is_elsewhere || (s->admitted[0] != '\0' && strcmp(s->admitted, s->place) != 0))
 	{
+		s->is_elsewhere = false;
+		s->admitted[0] = '\0';
 		query_pool_reconnect(s->queries, "the replication connection reached another server, timeline or database");
 		upkeep_reconnect(s->upkeep, "the replication connection reached another server, timeline or database");
 	}
@@ -132,7 +135,11 @@ admit(void *owner, const char *place, bool is_in_recovery)
 	if (s->place[0] != '\0' && strcmp(s->place, place) != 0)
 		return strncmp(place, s->system_id, len) == 0 && place[len] == '/' ? "this is another database than the replication connection's"
 			: "this is another server than the replication connection's";
-	snprintf(s->admitted, sizeof(s->admitted), "%s", place);
+	if (s->place[0] == '\0')
+	{
+		s->is_elsewhere |= s->admitted[0] != '\0' && strcmp(s->admitted, place) != 0;
+		snprintf(s->admitted, sizeof(s->admitted), "%s", place);
+	}
 	return NULL;
 }
 

@@ -20,7 +20,6 @@ export class Arena {
   lags = []; // {kind, ms}: rows that still came after they were lost
   tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
   #number = 0;
-  #answered = new Map();
 
   static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
     const arena = new Arena();
@@ -57,12 +56,6 @@ export class Arena {
     const { random } = this;
     if (random.chance(0.5)) return [{ event: '*', schema: 'public' }];
     return this.schema.tables.map(({ name }) => ({ event: '*', schema: 'public', table: name, ...(random.chance(0.4) ? { filter: random.pick(['id=lt.12', 'owner=eq.ada', 'team=in.(1,2)', 'a=like.%1%']) } : {}) }));
-  }
-
-  /** The numbers of what this user's pushes were answered. */
-  answered(sub) {
-    if (!this.#answered.has(sub)) this.#answered.set(sub, new Set());
-    return this.#answered.get(sub);
   }
 
   next() {

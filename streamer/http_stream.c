@@ -9,6 +9,7 @@
 #include "json.h"
 #include "loop.h"
 #include "memory.h"
+#include "receiver.h"
 #include "request.h"
 #include "text.h"
 
@@ -39,6 +40,12 @@ static void
 start_stream(struct http *h, struct http_exchange *e, const struct buffer *payload)
 {
 	memory_require(payload->failed ? NULL : payload->data);
+	if (!receiver_deafen((int) lws_get_socket_fd(e->wsi)))
+	{
+		e->must_close = true;
+		exchange_refuse(e, 400, "bad_request", "nothing may follow the request of a stream", NULL);
+		return;
+	}
 	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
 	e->stream = stream_new(h->connections, e, e->token, payload->data, loop_now_ms(), time(NULL));
 	if (e->is_ending)

@@ -235,20 +235,8 @@ inbound_take(struct inbound *in, const void *bytes, size_t len)
 	return true;
 }
 
-/* What follows the handshake's blank line. A request's line begins with a letter, a frame never with such a byte: its reserved bits are zero. */
-bool
-inbound_upgrade(struct inbound *in, const void *taken, size_t len)
+void
+inbound_upgrade(struct inbound *in)
 {
-	const char *at = taken;
-	const char *end = at + len;
-	const char *blank;
-
 	*in = (struct inbound) {.state = INBOUND_FRAME};
-	while (at < end && (blank = memmem(at, (size_t) (end - at), "\r\n\r\n", 4)) != NULL)
-	{
-		at = blank + 4;
-		if (at < end && !isalpha((unsigned char) *at))
-			return inbound_take(in, at, (size_t) (end - at));
-	}
-	return true;
 }

@@ -43,8 +43,7 @@ struct inbound
 
 void	inbound_init(struct inbound *in);
 bool	inbound_take(struct inbound *in, const void *bytes, size_t len);		/* false: no more of it */
-/* From here on frames come; the first may have come with the handshake, in what was taken last. */
-bool	inbound_upgrade(struct inbound *in, const void *taken, size_t len);
+void	inbound_upgrade(struct inbound *in);		/* from here on frames come */
 bool	inbound_is_between(const struct inbound *in);		/* nothing of a further request has come */
 
 #endif

@@ -26,9 +26,6 @@ struct place
 
 static struct place *places;	/* by descriptor */
 static int	place_count;
-static const void *taken;		/* what was read last, as long as the library is at it */
-static size_t taken_len;
-static int	taken_fd = -1;
 
 static struct place *
 place_of(int fd)
@@ -70,12 +67,25 @@ receiver_end(int fd)
 	*p = (struct place) {0};
 }
 
+/* No head has ended but those of the requests that the library knows, and nothing of a next one is there. */
+static bool
+is_silent(const struct place *p)
+{
+	return inbound_is_between(p->inbound) && p->inbound->heads <= p->requests;
+}
+
 bool
 receiver_upgrade(int fd)
 {
 	struct place *p = place_of(fd);
+	bool	is_good;
 
-	return p == NULL || inbound_upgrade(p->inbound, taken, taken_fd == fd ? taken_len : 0);
+	if (p == NULL)
+		return true;
+	p->requests++;
+	is_good = is_silent(p);
+	inbound_upgrade(p->inbound);
+	return is_good;
 }
 
 void
@@ -91,11 +101,11 @@ bool
 receiver_deafen(int fd)
 {
 	struct place *p = place_of(fd);
-	bool	is_silent = p == NULL || (inbound_is_between(p->inbound) && p->inbound->heads <= p->requests);
+	bool	is_good = p == NULL || is_silent(p);
 
 	if (p != NULL)
 		p->inbound->state = INBOUND_DEAF;
-	return is_silent;
+	return is_good;
 }
 
 /* How many of the bytes the library gets: all, or none, which it takes for the end. */
@@ -104,9 +114,6 @@ look(int fd, const void *bytes, size_t len)
 {
 	struct place *p = place_of(fd);
 
-	taken = bytes;
-	taken_len = len;
-	taken_fd = fd;
 	if (p == NULL || (!p->is_refused && inbound_take(p->inbound, bytes, len)))
 		return true;
 	if (!p->is_refused)

@@ -7,7 +7,7 @@
 
 void	receiver_begin(int fd);			/* a client's socket, from its first byte on */
 void	receiver_end(int fd);			/* it is closed; the number may come again, for anything */
-bool	receiver_upgrade(int fd);		/* from here on frames come. false: one without a mask has come already */
+bool	receiver_upgrade(int fd);		/* from here on frames come. false: bytes have come already, which must wait for the answer */
 void	receiver_request(int fd);		/* the library has read the head of a request */
 bool	receiver_deafen(int fd);		/* behind the request read last nothing may come. false: something has */
 

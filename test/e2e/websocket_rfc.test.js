@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { ROOT } from '../lib/postgres.js';
-import { BareSocket, CLOSE, frame, PONG, TEXT } from '../lib/frames.js';
+import { BareSocket, CLOSE, frame, handshake, PONG, TEXT } from '../lib/frames.js';
 import { cases, heartbeat } from '../lib/rfc6455.js';
 import { World } from '../lib/world.js';
 
@@ -45,6 +45,11 @@ function wsproto() {
   }
   throw new Error('python3 with wsproto is missing: test/setup.sh installs it');
 }
+
+test('a frame that comes with the handshake, before its answer, ends the connection', async () => {
+  const bare = await BareSocket.open(world.streamer.port, { request: Buffer.concat([Buffer.from(handshake(world.streamer.port)), frame(TEXT, heartbeat('early'))]) }).catch(() => null);
+  assert.equal(bare && (await bare.next(isReply('early'))), null);
+});
 
 test('every case of RFC 6455 has the verdict that the RFC asks for, or one that is named here', async (t) => {
   const results = new Map();

@@ -61,15 +61,11 @@ static void
 frames(void)
 {
 	struct inbound in;
-	char	two[] = "GET / HTTP/1.1\r\n\r\n\x81\x81" "abcdX";
 
-	CHECK(inbound_upgrade(&in, "", 0) && inbound_take(&in, "\x81\x83" "maskabc" "\x89\x80" "mask", 15) && in.state == INBOUND_FRAME);
+	inbound_upgrade(&in);
+	CHECK(inbound_take(&in, "\x81\x83" "maskabc" "\x89\x80" "mask", 15) && in.state == INBOUND_FRAME);
 	CHECK(inbound_take(&in, "\x82\xfe\x00\x03" "maskabc", 11) && inbound_take(&in, "\x82\xff\0\0\0\0\0\0\0\x02" "maskab", 16) && in.state == INBOUND_FRAME);
 	CHECK(!inbound_take(&in, "\x81\x03" "abc", 5));
-	CHECK(inbound_upgrade(&in, two, sizeof(two) - 1) && in.state == INBOUND_FRAME);
-	two[19] = 1;
-	CHECK(!inbound_upgrade(&in, two, sizeof(two) - 1));
-	CHECK(inbound_upgrade(&in, "GET /a HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", 37) && in.state == INBOUND_FRAME);
 }
 
 int

@@ -132,6 +132,7 @@ refuse_stream(struct http_exchange *e)
 
 	stream_free(e->stream);
 	e->stream = NULL;
+	receiver_hear((int) lws_get_socket_fd(e->wsi));
 	buffer_reset(&e->response);
 	exchange_refuse(e, request_status(code != NULL ? code : ""), code != NULL ? code : "internal", text != NULL ? text : "", hint);
 	free(code);

@@ -108,6 +108,17 @@ receiver_deafen(int fd)
 	return is_good;
 }
 
+void
+receiver_hear(int fd)
+{
+	struct place *p = place_of(fd);
+
+	if (p == NULL || p->inbound->state != INBOUND_DEAF)
+		return;
+	inbound_init(p->inbound);
+	p->requests = 0;
+}
+
 /* How many of the bytes the library gets: all, or none, which it takes for the end. */
 static bool
 look(int fd, const void *bytes, size_t len)

@@ -263,6 +263,9 @@ async function run({ seconds, random, most = Infinity, say }) {
     if (crashes) fail(`the server's log: ${crashes[0]}`);
     assert.ok(count('cancelled') > 0 || failures.length, 'not one statement was cancelled');
     return { figures: { cancelled: count('cancelled'), finished: count('finished') }, failures };
+  } catch (error) {
+    const lines = server.log.split('\n').filter((line) => /terminated by signal|exited with exit code|PANIC|TRAP|FATAL|DETAIL: {2}Failed process/.test(line));
+    throw new Error(`${error.stack}\nthe server's log: ${lines.slice(0, 8).join('\n')}`);
   } finally {
     for (const worker of workers) await worker.close().catch(() => {});
     await server.stop();

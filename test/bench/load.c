@@ -183,8 +183,11 @@ begin(struct client *c)
 	if (c->fd < 0)
 		fail("socket");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (is_small)
+	if (is_small)				/* of large segments, as the loopback has them, the server's side would keep megabytes */
+	{
 		setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int) {4096}, sizeof(int));
+		setsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &(int) {536}, sizeof(int));
+	}
 	c->step = STEP_CONNECTING;
 	busy++;
 	if (connect(c->fd, (struct sockaddr *) &to, sizeof(to)) != 0 && errno != EINPROGRESS)

@@ -66,8 +66,11 @@ const HIDES = {
 };
 
 export class HiddenWorld {
-  constructor() {
-    this.tables = tables();
+  /** `few`: only so many tables, drawn from all. */
+  constructor(random, few = Infinity) {
+    const all = tables();
+    while (all.length > few) all.splice(random.below(all.length), 1);
+    this.tables = all;
     let id = 100_000_001;
     for (const table of this.tables) {
       table.keys = { 'nowhere': id++, 'nowhere either': id++, ...Object.fromEntries(HIDES[table.rights].map((situation) => [situation, id++])) };
@@ -105,7 +108,6 @@ RESET request.jwt.claims;
 
   // ben edits what ada does not see
   #locked() {
-    return this.tables.filter(({ options, rights }) => options.enforce_locks && rights !== 'verify').map(({ name, keys }) => `('${name}', '${keys['written often']}')`)
-      .filter((_, i) => i < 2).join(', ') || "('none', '0')";
+    return this.tables.filter(({ options, rights }) => options.enforce_locks && rights !== 'verify').map(({ name, keys }) => `('${name}', '${keys['written often']}')`).join(', ') || "('none', '0')";
   }
 }

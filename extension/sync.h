@@ -218,6 +218,7 @@ extern void sync_render_change(StringInfo out, const SyncTable *table, const Dat
 extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);
 extern void sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
 							 const Bitmapset *readable);
+extern bool sync_is_too_large(const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);	/* to be sent: told without reading it */
 
 /* plan.c: plans kept per backend, each for one role */
 #define SYNC_MAX_PARAMS (16 + INDEX_MAX_KEYS)

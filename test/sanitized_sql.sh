@@ -94,7 +94,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(control);
 Datum control(PG_FUNCTION_ARGS)
 {
-	int room[4], *place = room;
+	int room[4], *volatile place = room;
 	volatile int i = PG_GETARG_INT32(0), *unset = palloc(8);
 	((volatile int *) place)[i] = *unset > 7 ? 1 : 2;
 	PG_RETURN_INT32(i + 2147483647);

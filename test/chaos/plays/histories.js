@@ -69,8 +69,11 @@ async function run({ seconds, seed, most = Infinity, control, say }) {
       await server.stop();
     }
   };
-  await Promise.all(Array.from({ length: Math.min(LANES, most) }, lane));
-  result.isBroken = result.failures.length > 0 && result.failures.every((text) => /: broke off|: did not end|^SEED=\d+: \d+ ms/.test(text));
+  // a lane that breaks leaves none of the others behind
+  for (const { reason } of await Promise.allSettled(Array.from({ length: Math.min(LANES, most) }, lane))) {
+    if (reason) result.failures.push(`broke off: ${reason.stack}`);
+  }
+  result.isBroken = result.failures.length > 0 && result.failures.every((text) => /broke off|: did not end|^SEED=\d+: \d+ ms/.test(text));
   result.figures = { histories: done, clients, ...Object.fromEntries(SHOWN.map((name) => [name, sums[name] ?? 0])), divergent };
   return result;
 }

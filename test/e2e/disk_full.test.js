@@ -1,5 +1,6 @@
 // disk_full.test.js - no room for rows, none for the log, none for the streamer's own words: clean errors, nothing acknowledged is lost, and it goes on afterwards.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: what is read out of the log does not matter, but from whom
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { closeSync, openSync } from 'node:fs';

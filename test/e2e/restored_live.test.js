@@ -1,5 +1,6 @@
 // restored_live.test.js - under connected clients the database is put back from a dump, from an archive, or made anew: everybody starts from what is there now.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: what is read out of the log does not matter, but from whom
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';

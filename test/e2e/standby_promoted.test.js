@@ -1,5 +1,6 @@
 // standby_promoted.test.js - the primary is lost and a standby takes its place: what it had not received yet leaves the clients' copies again.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: what is read out of the log does not matter, but from whom
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { Audience } from '../lib/audience.js';

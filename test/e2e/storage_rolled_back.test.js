@@ -1,5 +1,6 @@
 // storage_rolled_back.test.js - the server comes back on an earlier copy of its own files: who has seen more than it knows is told.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: what is read out of the log does not matter, but from whom
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Audience } from '../lib/audience.js';

@@ -1,5 +1,6 @@
 // wal_kept.test.js - what a streamer keeps of the WAL: nothing once it is dead or cut off, and never more than max_slot_wal_keep_size.
 // SPDX-License-Identifier: PostgreSQL
+// runs once: what is read out of the log does not matter, but from whom
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { Audience } from '../lib/audience.js';

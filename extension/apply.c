@@ -207,11 +207,21 @@ resolve_ref(Push *push, Change *change)
 		strcmp(push->changes[entry->index].status, "success") == 0;
 }
 
+/* A lock is told of to those who get the row; to others the row is not there. */
+static bool
+sees_row(Push *push, const Change *change, const Datum *keys)
+{
+	Row			row = read_for_update(push, change->table, keys);
+
+	return is_met(push, change->table, &row, keys);
+}
+
 static void
 apply_operation(Push *push, Change *change)
 {
 	Datum		keys[INDEX_MAX_KEYS];
 
+	push->stamp.merged = NIL;
 	if (!resolve_ref(push, change))
 	{
 		verdict_error(push, change, "not_found", "no such row",
@@ -224,8 +234,11 @@ apply_operation(Push *push, Change *change)
 					  "The key's text; for several columns a JSON array of their texts.");
 		return;
 	}
-	if (lock_refuses(push, change))
+	if (lock_is_held(push, change) && sees_row(push, change, keys))
+	{
+		lock_refuse(push, change);
 		return;
+	}
 	if (change->operation == OP_CREATE)
 		apply_create(push, change, change->entity_id ? keys : NULL);
 	else if (change->operation == OP_UPDATE)

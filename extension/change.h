@@ -202,7 +202,8 @@ extern void verdict_put_stored(StringInfo out, const Change *change);	/* what th
 
 /* lock.c */
 extern void lock_read(Push *push);
-extern bool lock_refuses(Push *push, Change *change);
+extern bool lock_is_held(const Push *push, const Change *change);
+extern void lock_refuse(Push *push, Change *change);
 extern void lock_release(Push *push);
 
 /* conflict.c */

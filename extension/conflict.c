@@ -89,15 +89,39 @@ row_user(const SyncTable *table, const Row *row)
 	return isnull ? NULL : TextDatumGetCString(by);
 }
 
+/* Of these columns those with one of the names; columns NULL: of all. */
+static Bitmapset *
+named_columns(const SyncTable *table, const Bitmapset *columns, List *names)
+{
+	Bitmapset  *found = NULL;
+	ListCell   *lc;
+	int			i;
+
+	foreach(lc, names)
+		for (i = 0; i < table->ncolumns; i++)
+			if (strcmp(table->columns[i].name, lfirst(lc)) == 0 && (columns == NULL || bms_is_member(i, columns)))
+				found = bms_add_member(found, i);
+	return found;
+}
+
+/* Of a row that is too large to be told whole, the fields that the conflict is about; NULL: these are too large themselves. */
 static char *
-row_json(Push *push, const SyncTable *table, const Row *row)
+row_json(Push *push, const SyncTable *table, const Row *row, List *fields)
 {
 	bool		all;
 	const Bitmapset *readable = row_readable(push, table, &all);
 	StringInfoData out;
 
+	if (all)
+		readable = NULL;
+	if (sync_is_too_large(table, row->tuple, row->desc, readable))
+	{
+		readable = named_columns(table, readable, fields);
+		if (readable == NULL || sync_is_too_large(table, row->tuple, row->desc, readable))
+			return NULL;
+	}
 	initStringInfo(&out);
-	sync_render_data(&out, table, row->tuple, row->desc, all ? NULL : readable);
+	sync_render_data(&out, table, row->tuple, row->desc, readable);
 	return out.data;
 }
 
@@ -125,7 +149,7 @@ conflict_record(Push *push, Change *change, const char *kind, const char *outcom
 	conflict->audience = or_author(push, server ? sync_audience(change->table, server->tuple, server->desc) : sync_audience_of(change->table, NULL));
 	if (server)
 	{
-		conflict->server_data = row_json(push, change->table, server);
+		conflict->server_data = row_json(push, change->table, server, conflict->fields);
 		conflict->changed_by = row_user(change->table, server);
 	}
 	change->conflict = conflict;

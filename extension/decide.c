@@ -53,20 +53,6 @@ known_version(const Change *change, const Row *row)
 	return change->local_version;
 }
 
-/* Did the client know the column's last write? Then its edit follows on, whatever the clocks say. */
-static bool
-is_free(const Deciding *d, int column)
-{
-	const SyncWrite *last = &d->last[column];
-	const Field *base = base_of(d, column);
-
-	if (last->device == d->push->device_hash)
-		return true;
-	if (base && value_equals_row(d->table, base, d->row))
-		return true;
-	return known_version(d->change, d->row) >= last->version;
-}
-
 /* A column of JSON that has rules for members only is merged member by member. */
 static SyncRule
 rule_of(const SyncTable *table, int column)
@@ -78,24 +64,65 @@ rule_of(const SyncTable *table, int column)
 	return table->columns[column].rules ? RULE_OBJECT : table->rule == RULE_MERGE ? RULE_LWW : table->rule;
 }
 
+/*
+ * Did the client know the column's last write? Then its edit follows on, whatever the clocks say. Its own write it knew; but two increments of one device may
+ * arrive in another order than they were made in, and then each counts by its base.
+ */
+static bool
+is_free(const Deciding *d, int column)
+{
+	const SyncWrite *last = &d->last[column];
+	const Field *base = base_of(d, column);
+
+	if (last->device == d->push->device_hash && !(base && !base->isnull && rule_of(d->table, column) == RULE_COUNTER))
+		return true;
+	if (base && value_equals_row(d->table, base, d->row))
+		return true;
+	return known_version(d->change, d->row) >= last->version;
+}
+
 static void
 write_field(Deciding *d, const Field *field)
 {
 	d->merge.writes[d->merge.nwrites++] = *field;
 }
 
-static void
-settle(Deciding *d, const Field *field)
+static Winner
+merge_field(Deciding *d, const Field *field, Field *result)
 {
 	const SyncColumn *column = &d->table->columns[field->column];
 	const Field *known = base_of(d, field->column);
-	SyncRule	rule = rule_of(d->table, field->column);
 	Side		local = {field->value, field->isnull, true};
 	Side		server = {.is_known = true};
 	Side		base = {0};
-	Field		result = {.column = field->column};
 
-	d->fields = lappend(d->fields, column->name);
+	*result = (Field) {.column = field->column};
+	server.value = heap_getattr(d->row->tuple, column->attnum, d->row->desc, &server.isnull);
+	if (known)
+		base = (Side) {known->value, known->isnull, true};
+	return merge_column(d->push, d->table, column, &local, &server, &base, d->change->edited_at > d->last[field->column].edited_at, result);
+}
+
+/*
+ * What both sides made of a column holds something that the device has not seen. So the write is nobody's: a later change of the device goes
+ * by its base again, and does not undo the other's as if the column were its own.
+ */
+static void
+write_merged(Deciding *d, const Field *result)
+{
+	if (value_equals_row(d->table, result, d->row))
+		return;
+	write_field(d, result);
+	d->push->stamp.merged = lappend_oid(d->push->stamp.merged, d->table->columns[result->column].name_hash);
+}
+
+static void
+settle(Deciding *d, const Field *field)
+{
+	SyncRule	rule = rule_of(d->table, field->column);
+	Field		result;
+
+	d->fields = lappend(d->fields, d->table->columns[field->column].name);
 	d->collided = bms_add_member(d->collided, field->column);
 	d->rules = bms_add_member(d->rules, rule);
 	if (rule == RULE_REJECT || rule == RULE_MANUAL)
@@ -103,10 +130,7 @@ settle(Deciding *d, const Field *field)
 		d->is_refused = true;
 		return;
 	}
-	server.value = heap_getattr(d->row->tuple, column->attnum, d->row->desc, &server.isnull);
-	if (known)
-		base = (Side) {known->value, known->isnull, true};
-	switch (merge_column(d->push, d->table, column, &local, &server, &base, d->change->edited_at > d->last[field->column].edited_at, &result))
+	switch (merge_field(d, field, &result))
 	{
 		case WINNER_LOCAL:
 			d->nlocal++;
@@ -117,8 +141,7 @@ settle(Deciding *d, const Field *field)
 			break;
 		case WINNER_BOTH:
 			d->nboth++;
-			if (!value_equals_row(d->table, &result, d->row))
-				write_field(d, &result);
+			write_merged(d, &result);
 			break;
 	}
 }
@@ -177,12 +200,45 @@ record_collision(Deciding *d)
 }
 
 static void
+read_knowledge(Deciding *d)
+{
+	if (d->last)
+		return;
+	d->last = sync_clock_columns(d->table, d->row->tuple, d->row->desc);
+	d->base = d->change->base ? value_read_fields(d->push, d->table, d->change->base, &d->nbase) : NULL;
+}
+
+static bool
+counts(const SyncColumn *column)
+{
+	ListCell   *lc;
+
+	foreach(lc, column->rules)
+		if (((SyncColumnRule *) lfirst(lc))->rule == RULE_COUNTER)
+			return true;
+	return false;
+}
+
+/* The value the row has already is no edit, unless it is a counter that both sides raised by as much: then it is raised twice. */
+static bool
+is_touched(Deciding *d, const Field *field)
+{
+	Field		result;
+
+	if (!value_equals_row(d->table, field, d->row))
+		return true;
+	if (d->change->base == NULL || d->table->rule == RULE_LWW || !counts(&d->table->columns[field->column]))
+		return false;
+	read_knowledge(d);
+	return !is_free(d, field->column) && merge_field(d, field, &result) == WINNER_BOTH && !value_equals_row(d->table, &result, d->row);
+}
+
+static void
 decide_columns(Deciding *d, const Field *touched, int n)
 {
 	int			i;
 
-	d->last = sync_clock_columns(d->table, d->row->tuple, d->row->desc);
-	d->base = d->change->base ? value_read_fields(d->push, d->table, d->change->base, &d->nbase) : NULL;
+	read_knowledge(d);
 	for (i = 0; i < n; i++)
 		if (is_free(d, touched[i].column))
 			write_field(d, &touched[i]);
@@ -228,7 +284,7 @@ decide_update(Push *push, Change *change, const Row *row, Field *fields, int n)
 	int			i;
 
 	for (i = 0; i < n; i++)
-		if (!value_equals_row(d.table, &fields[i], row))
+		if (is_touched(&d, &fields[i]))
 			touched[ntouched++] = fields[i];
 	if (ntouched == 0)
 		return d.merge;

@@ -310,6 +310,15 @@ put_row(StringInfo out, const SyncTable *table, const char *entity_id)
 	appendStringInfoChar(out, '}');
 }
 
+/* One answer has room for so many rows: this one is to be asked for again. */
+static void
+put_later(StringInfo out, const char *entity_id)
+{
+	appendStringInfoString(out, ",{");
+	put_string(out, "entity_id", entity_id);
+	appendStringInfoString(out, "\"later\":true}");
+}
+
 Datum
 sync_feed_rows(PG_FUNCTION_ARGS)
 {
@@ -331,7 +340,9 @@ sync_feed_rows(PG_FUNCTION_ARGS)
 	{
 		char	   *entity_id = nulls[i] ? NULL : TextDatumGetCString(keys[i]);
 
-		if (entity_id && fetch_row(table, entity_id, sync_table_owner(table)))
+		if (entity_id && out.len > SYNC_PAGE_BYTES)
+			put_later(&out, entity_id);
+		else if (entity_id && fetch_row(table, entity_id, sync_table_owner(table)))
 			put_row(&out, table, entity_id);
 	}
 	appendStringInfoChar(&out, ']');

@@ -292,7 +292,9 @@ merge_member(const JsonMerge *merge, const char *name, int len, JsonValue local,
 	bool		is_local_changed = base.is_known ? !is_equal(local.json, base.json) : local.json != NULL;
 	bool		is_server_changed = base.is_known ? !is_equal(server.json, base.json) : server.json != NULL;
 
-	if (is_equal(local.json, server.json) || !is_local_changed)
+	bool		is_counted = rule && rule->rule == RULE_COUNTER && base.is_known && is_server_changed;
+
+	if (!is_local_changed || (is_equal(local.json, server.json) && !is_counted))
 		return server;
 	if (!is_server_changed)
 		return local;

@@ -80,35 +80,43 @@ covers(const Held *held, const Change *change)
 	return held->field == NULL || change->operation == OP_DELETE || (change->data && sync_json_get(change->data, held->field));
 }
 
-/* True when the change has to wait: the queue sends it again when the lock is gone. */
-bool
-lock_refuses(Push *push, Change *change)
+static const Held *
+held_on(const Push *push, const Change *change)
 {
-	MemoryContext before;
-	StringInfoData extra;
 	ListCell   *lc;
 
 	foreach(lc, push->locks)
-	{
-		const Held *held = lfirst(lc);
+		if (covers(lfirst(lc), change))
+			return lfirst(lc);
+	return NULL;
+}
 
-		if (!covers(held, change))
-			continue;
-		verdict_error(push, change, "locked", held->field ? psprintf("somebody is editing \"%s\"", held->field) : "somebody is editing this row",
-					  "Send it again after expires_at, or when the lock is released.");
-		change->outcome = "retry";
-		before = MemoryContextSwitchTo(push->context);
-		initStringInfo(&extra);
-		appendStringInfoString(&extra, "\"expires_at\":");
-		sync_render_timestamp(&extra, held->expires_at);
-		sync_render_member(&extra, "holder", held->holder);
-		if (held->field)
-			sync_render_member(&extra, "field", held->field);
-		change->error_extra = extra.data;
-		MemoryContextSwitchTo(before);
-		return true;
-	}
-	return false;
+bool
+lock_is_held(const Push *push, const Change *change)
+{
+	return held_on(push, change) != NULL;
+}
+
+/* Of a change that a lock is held on: the queue sends it again when the lock is gone. */
+void
+lock_refuse(Push *push, Change *change)
+{
+	const Held *held = held_on(push, change);
+	MemoryContext before;
+	StringInfoData extra;
+
+	verdict_error(push, change, "locked", held->field ? psprintf("somebody is editing \"%s\"", held->field) : "somebody is editing this row",
+				  "Send it again after expires_at, or when the lock is released.");
+	change->outcome = "retry";
+	before = MemoryContextSwitchTo(push->context);
+	initStringInfo(&extra);
+	appendStringInfoString(&extra, "\"expires_at\":");
+	sync_render_timestamp(&extra, held->expires_at);
+	sync_render_member(&extra, "holder", held->holder);
+	if (held->field)
+		sync_render_member(&extra, "field", held->field);
+	change->error_extra = extra.data;
+	MemoryContextSwitchTo(before);
 }
 
 static bool

@@ -39,6 +39,7 @@
 #include "utils/syscache.h"
 
 PG_FUNCTION_INFO_V1(sync_policy_columns);
+PG_FUNCTION_INFO_V1(sync_policy_functions);
 
 #define NESTED_MAX 10			/* functions calling functions */
 
@@ -50,6 +51,7 @@ typedef struct Judge
 	int			nested;			/* above 0: inside a function's body, whose Vars are its own */
 	bool		is_ours;		/* a table of the extension */
 	Bitmapset  *columns;
+	uint64		functions;		/* what the functions are that the policies call, and these in turn */
 	char	   *reason;			/* NULL so far */
 } Judge;
 
@@ -221,12 +223,23 @@ is_user_id(Oid function)
 	return function == LookupFuncName(list_make2(makeString("sync"), makeString("user_id")), 0, NULL, true);
 }
 
+/* One that is replaced keeps its id: its row in the catalogue is what tells. In any order, as often as it is called. */
+static void
+note_function(HeapTuple tuple, Judge *judge)
+{
+	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
+
+	if (form->oid >= FirstNormalObjectId)
+		judge->functions += sync_hash((const char *) tuple->t_data + tuple->t_data->t_hoff, tuple->t_len - tuple->t_data->t_hoff, 0);
+}
+
 static bool
 judge_catalogued(HeapTuple tuple, Judge *judge)
 {
 	Form_pg_proc form = (Form_pg_proc) GETSTRUCT(tuple);
 	char	   *name = NameStr(form->proname);
 
+	note_function(tuple, judge);
 	if (form->provolatile == PROVOLATILE_VOLATILE)
 		return refuse(judge, psprintf("calls function %s(), which is volatile", name));
 	if (form->prolang == SQLlanguageId && form->oid >= FirstGenbkiObjectId)
@@ -311,8 +324,8 @@ is_for_reading(const RowSecurityPolicy *policy)
 	return (policy->polcmd == '*' || policy->polcmd == ACL_SELECT_CHR) && policy->qual != NULL;
 }
 
-char *
-sync_policy_judge(Oid relid, Bitmapset **columns)
+static Judge
+judge_policies(Oid relid)
 {
 	Relation	relation = table_open(relid, AccessShareLock);
 	Judge		judge = {.desc = RelationGetDescr(relation), .is_ours = RelationGetNamespace(relation) == get_namespace_oid("sync", false)};
@@ -327,8 +340,23 @@ sync_policy_judge(Oid relid, Bitmapset **columns)
 			break;
 	}
 	table_close(relation, AccessShareLock);
+	return judge;
+}
+
+char *
+sync_policy_judge(Oid relid, Bitmapset **columns)
+{
+	Judge		judge = judge_policies(relid);
+
 	*columns = judge.columns;
 	return judge.reason;
+}
+
+/* sync.policy_functions(relation): another number when one of the functions that its policies call is replaced. */
+Datum
+sync_policy_functions(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64((int64) judge_policies(PG_GETARG_OID(0)).functions);
 }
 
 /* sync.policy_columns(relation): what its policies look at, or why they look elsewhere. */

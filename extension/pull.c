@@ -14,8 +14,10 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(sync_pull);
 PG_FUNCTION_INFO_V1(sync_session_state);
@@ -161,25 +163,42 @@ select_tables(Pull *pull)
 	}
 }
 
+bool
+pull_leaves_out(const Pull *pull, int32 table_id)
+{
+	ListCell   *lc;
+	bool		all;
+
+	foreach(lc, sync_list_tables())
+	{
+		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
+
+		if (table->id == table_id)
+			return !is_requested(pull, table) && sync_readable_columns(table, &all) != NULL;
+	}
+	return false;
+}
+
 static void
 put_reset(Pull *pull)
 {
-	const char *separator = ",\"reset\":[";
-	bool		any = false;
+	List	   *names = NIL;
 	ListCell   *lc;
 
 	foreach(lc, pull->selected)
 	{
 		PullTable  *p = lfirst(lc);
 
-		if (!p->is_reset)
-			continue;
-		appendStringInfoString(&pull->out, separator);
-		sync_render_string(&pull->out, p->table->entity_type, strlen(p->table->entity_type));
-		separator = ",";
-		any = true;
+		if (p->is_reset)
+			names = lappend(names, p->table->entity_type);
 	}
-	if (any)
+	names = list_concat(names, pull->gone);
+	foreach(lc, names)
+	{
+		appendStringInfoString(&pull->out, foreach_current_index(lc) ? "," : ",\"reset\":[");
+		sync_render_string(&pull->out, lfirst(lc), strlen(lfirst(lc)));
+	}
+	if (names != NIL)
 		appendStringInfoChar(&pull->out, ']');
 }
 
@@ -231,18 +250,38 @@ check_state(void)
 				 errhint("Its own later changes would be missed: pull in a transaction of its own.")));
 }
 
-/* What pull and digest begin with. */
+static void
+lock_tables(const Pull *pull)
+{
+	ListCell   *lc;
+	bool		all;
+
+	foreach(lc, sync_list_tables())
+	{
+		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
+
+		if (is_requested(pull, table) && sync_readable_columns(table, &all))
+			LockRelationOid(table->relid, AccessShareLock);
+	}
+}
+
+/*
+ * What pull and digest begin with; pull_answer() ends the snapshot. Policies are those of the moment a table is locked, so the locks come before the
+ * snapshot, as for any SELECT: else rows of before a change of policies, which a pull had to wait for, were judged by those of after it.
+ */
 void
 pull_begin(Pull *pull, Jsonb *request)
 {
 	read_request(pull, request);
+	lock_tables(pull);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	pull->context = CurrentMemoryContext;
 	pull->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
 	initStringInfo(&pull->withdrawn);
 	select_tables(pull);
 }
 
-/* Everything runs in the snapshot of the calling statement. The answer is made in the caller's memory, with room for its length in front. */
+/* Everything runs in one snapshot. The answer is made in the caller's memory, with room for its length in front. */
 Datum
 pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 {
@@ -257,6 +296,7 @@ pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 	PG_TRY();
 	{
 		make(&pull, request);
+		PopActiveSnapshot();
 	}
 	PG_FINALLY();
 	{

@@ -39,6 +39,7 @@ typedef struct Pull
 	/* what there is */
 	List	   *selected;		/* of PullTable */
 	List	   *scopes;			/* of SyncScope, each once */
+	List	   *gone;			/* entity types that the client has and will hear nothing more of */
 	SyncToken	next;
 	StringInfoData out;
 	int			sent;
@@ -54,6 +55,7 @@ typedef struct Pull
 #define PULL_INCARNATION_MASK 0xfff
 
 /* pull.c */
+extern bool pull_leaves_out(const Pull *pull, int32 table_id);	/* it is there for who asks, but the request does not name it */
 extern void pull_begin(Pull *pull, Jsonb *request);
 extern Datum pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request));
 

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "common/base64.h"
@@ -554,11 +555,54 @@ render_scope(StringInfo out, const SyncColumn *column, Datum value, bool isnull)
 		sync_render_member(out, "scope", isnull ? NULL : sync_value_text(column, value));
 }
 
+static void
+deform(HeapTuple tuple, TupleDesc desc, Datum **values, bool **nulls)
+{
+	*values = palloc(sizeof(Datum) * desc->natts);
+	*nulls = palloc(sizeof(bool) * desc->natts);
+	heap_deform_tuple(tuple, desc, *values, *nulls);
+}
+
+/*
+ * At least so many bytes of JSON come of the row: values stored apart are not read for that. Other types than plain text may be shorter as text
+ * than they are stored, but not eight times.
+ */
+static Size
+least_size(const SyncTable *table, const Datum *values, const bool *nulls, const Bitmapset *readable)
+{
+	Size		size = 0;
+	int			i;
+
+	for (i = 0; i < table->ncolumns; i++)
+	{
+		const SyncColumn *column = &table->columns[i];
+		int			att = column->attnum - 1;
+		Size		stored;
+
+		if (column->len != -1 || nulls[att] || (readable && !bms_is_member(i, readable)))
+			continue;
+		stored = toast_raw_datum_size(values[att]) - VARHDRSZ;
+		size += is_plain_text(column->base) || column->kind == 'y' || column->base == JSONOID ? stored : stored / 8;
+	}
+	return size;
+}
+
+bool
+sync_is_too_large(const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable)
+{
+	Datum	   *values;
+	bool	   *nulls;
+
+	deform(tuple, desc, &values, &nulls);
+	return least_size(table, values, nulls, readable) > SYNC_PAGE_BYTES;
+}
+
 void
 sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, const bool *nulls, const Bitmapset *readable, bool is_origin)
 {
 	int64		version = DatumGetInt64(values[table->version_att - 1]);
 	char		digits[MAXINT8LEN + 1];
+	bool		is_too_large;
 	int			start;
 
 	sync_put(out, version == 1 ? "{\"operation\":\"create\"" : "{\"operation\":\"update\"", 21);
@@ -566,8 +610,10 @@ sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, 
 	render_entity_id(out, table, values);
 	sync_put(out, ",\"data\":", 8);
 	start = out->len;
-	render_data(out, table, values, nulls, readable);
-	if (out->len - start > SYNC_PAGE_BYTES)
+	is_too_large = least_size(table, values, nulls, readable) > SYNC_PAGE_BYTES;
+	if (!is_too_large)
+		render_data(out, table, values, nulls, readable);
+	if (is_too_large || out->len - start > SYNC_PAGE_BYTES)
 	{
 		out->len = start;
 		sync_put(out, "null,\"reason\":\"too_large\"", 25);
@@ -585,14 +631,6 @@ sync_render_change(StringInfo out, const SyncTable *table, const Datum *values, 
 	if (is_origin)
 		sync_put(out, ",\"origin\":true", 14);
 	sync_put(out, "}", 1);
-}
-
-static void
-deform(HeapTuple tuple, TupleDesc desc, Datum **values, bool **nulls)
-{
-	*values = palloc(sizeof(Datum) * desc->natts);
-	*nulls = palloc(sizeof(bool) * desc->natts);
-	heap_deform_tuple(tuple, desc, *values, *nulls);
 }
 
 void

@@ -117,11 +117,13 @@ put_tables(Pull *pull)
 	ListCell   *lc;
 
 	next->tables = palloc(sizeof(int32) * Max(list_length(pull->selected), 1));
+	next->names = palloc(sizeof(char *) * Max(list_length(pull->selected), 1));
 	next->whole = palloc(sizeof(int32) * Max(list_length(pull->selected), 1));
 	foreach(lc, pull->selected)
 	{
 		PullTable  *p = lfirst(lc);
 
+		next->names[next->ntables] = p->table->entity_type;
 		next->tables[next->ntables++] = p->table->id;
 		if (p->is_whole)
 			next->whole[next->nwhole++] = p->table->id;
@@ -166,6 +168,33 @@ put_scopes(Pull *pull, const SyncToken *valid)
 	}
 }
 
+static bool
+is_selected(const Pull *pull, int32 table_id, const char *name)
+{
+	ListCell   *lc;
+
+	foreach(lc, pull->selected)
+	{
+		PullTable  *p = lfirst(lc);
+
+		if (p->table->id == table_id || strcmp(p->table->entity_type, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What the token covered and nobody will be told of any more: disabled, dropped, broken, or no longer granted. One that was not asked for stays. */
+static void
+put_gone(Pull *pull)
+{
+	const SyncToken *given = pull->given;
+	int			i;
+
+	for (i = 0; given && given->names && i < given->ntables; i++)
+		if (!is_selected(pull, given->tables[i], given->names[i]) && !pull_leaves_out(pull, given->tables[i]))
+			pull->gone = lappend(pull->gone, given->names[i]);
+}
+
 /* A round that starts from a finished token, from none, or from one that no longer holds (valid == NULL). */
 static void
 start_round(Pull *pull, const SyncToken *valid)
@@ -185,6 +214,7 @@ start_round(Pull *pull, const SyncToken *valid)
 		if (!p->is_whole && !p->is_unchanged && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
 			add_withdrawn(pull, p);
 	}
+	put_gone(pull);
 	put_tables(pull);
 	put_scopes(pull, valid);
 	pull->next.part_table = 0;

@@ -209,7 +209,8 @@ row_read_again(Push *push, SyncTable *table, const char *entity_id)
 	if (readable == NULL || !sync_parse_entity_id(table, entity_id, keys))
 		return NULL;
 	row = row_read(push, table, keys, "");
-	if (row.tuple == NULL || row_is_marked(table, &row) || !row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys))
+	if (row.tuple == NULL || row_is_marked(table, &row) || !row_in_held_scope(push, table, &row) || !row_may_see(push, table, keys) ||
+		sync_is_too_large(table, row.tuple, row.desc, all ? NULL : readable))
 		return NULL;
 	initStringInfo(&data);
 	sync_render_data(&data, table, row.tuple, row.desc, all ? NULL : readable);

@@ -191,6 +191,34 @@ set_value(Stamping *s, AttrNumber attnum, Datum value, bool isnull)
 	s->nulls[attnum - 1] = isnull;
 }
 
+/* Columns that a push merged with what others wrote are written by nobody, the others by its device. */
+static Datum
+clock_of_merge(const Stamping *s, const SyncTable *table, const SyncOldClock *before, const SyncWrite *write, TimestampTz now, bool *isnull)
+{
+	SyncWrite	nobodys = {write->version, write->edited_at, 0, 0};
+	SyncOldClock old = *before;
+	int		   *columns = palloc(sizeof(int) * s->nchanged);
+	int			nmerged = 0;
+	int			end = s->nchanged;
+	int			i;
+
+	for (i = 0; i < s->nchanged; i++)
+		if (list_member_oid(sync_push_stamp->merged, table->columns[s->changed[i]].name_hash))
+			columns[nmerged++] = s->changed[i];
+		else
+			columns[--end] = s->changed[i];
+	old.clock = nmerged > 0 ? sync_clock_next(table, &old, columns, nmerged, &nobodys, now, isnull) : old.clock;
+	if (end == s->nchanged)
+		return old.clock;
+	if (nmerged > 0)
+	{
+		old.version = write->version;
+		old.at = now;
+		old.isnull = false;
+	}
+	return sync_clock_next(table, &old, columns + end, s->nchanged - end, write, now, isnull);
+}
+
 /* A table whose rows win or lose as a whole needs no account of columns. */
 static void
 set_clock(Stamping *s, const SyncTable *table, bool is_insert, int64 version, TimestampTz now)
@@ -207,7 +235,10 @@ set_clock(Stamping *s, const SyncTable *table, bool is_insert, int64 version, Ti
 		old.clock = s->old_values[table->clock_att - 1];
 		old.isnull = s->old_nulls[table->clock_att - 1];
 	}
-	clock = sync_clock_next(table, is_insert ? NULL : &old, table->rule == RULE_LWW ? NULL : s->changed, s->nchanged, &write, now, &isnull);
+	if (!is_insert && table->rule != RULE_LWW && sync_push_stamp && sync_push_stamp->relid == table->relid && sync_push_stamp->merged)
+		clock = clock_of_merge(s, table, &old, &write, now, &isnull);
+	else
+		clock = sync_clock_next(table, is_insert ? NULL : &old, table->rule == RULE_LWW ? NULL : s->changed, s->nchanged, &write, now, &isnull);
 	set_value(s, table->clock_att, clock, isnull);
 }
 

@@ -218,6 +218,7 @@ extern void sync_render_change(StringInfo out, const SyncTable *table, const Dat
 extern void sync_render_row(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);
 extern void sync_render_data(StringInfo out, const SyncTable *table, HeapTuple tuple, TupleDesc desc,
 							 const Bitmapset *readable);
+extern bool sync_is_too_large(const SyncTable *table, HeapTuple tuple, TupleDesc desc, const Bitmapset *readable);	/* to be sent: told without reading it */
 
 /* plan.c: plans kept per backend, each for one role */
 #define SYNC_MAX_PARAMS (16 + INDEX_MAX_KEYS)
@@ -288,6 +289,7 @@ typedef struct SyncToken
 	int			schema_version;	/* of the client's own tables; -1: it does not say */
 	int			ntables;
 	int32	   *tables;
+	char	  **names;			/* their entity types: one that is no longer there, or not for its holder, has to be named */
 	int			nscopes;
 	SyncHeldScope *scopes;
 	int			ndigests;
@@ -375,6 +377,7 @@ typedef struct SyncPushStamp
 {
 	Oid			relid;
 	SyncWrite	write;			/* its version is set by the trigger */
+	List	   *merged;			/* hashes of the names of columns that take in what others wrote, see decide.c */
 	int			soft_deletes;	/* rows our BEFORE DELETE trigger marked */
 	char	   *entity_id;		/* key of the last row stamped, in TopTransactionContext */
 } SyncPushStamp;

@@ -7,9 +7,10 @@
 
 #include "common/base64.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
-#define SESSION_FORMAT 3
+#define SESSION_FORMAT 4
 #define MAX_TABLES 10000
 #define MAX_HASHES 100000
 
@@ -132,7 +133,11 @@ write_session(StringInfo out, const SyncToken *token)
 	pq_sendint32(&bytes, token->schema_version);
 	pq_sendint32(&bytes, token->ntables);
 	for (i = 0; i < token->ntables; i++)
+	{
 		pq_sendint32(&bytes, token->tables[i]);
+		pq_sendint16(&bytes, strlen(token->names[i]));
+		pq_sendbytes(&bytes, token->names[i], strlen(token->names[i]));
+	}
 	pq_sendint32(&bytes, token->nscopes);
 	for (i = 0; i < token->nscopes; i++)
 		put_scope(&bytes, &token->scopes[i]);
@@ -189,6 +194,22 @@ get_count(Reader *r, int size, int limit)
 	return (int) n;
 }
 
+static char *
+get_name(Reader *r)
+{
+	int			len = (int) get_int(r, 2);
+	char	   *name;
+
+	if (r->failed || r->end - r->p < len || !pg_verifymbstr((const char *) r->p, len, true))
+	{
+		r->failed = true;
+		return "";
+	}
+	name = pnstrdup((const char *) r->p, len);
+	r->p += len;
+	return name;
+}
+
 static SyncHeldScope
 get_scope(Reader *r)
 {
@@ -217,10 +238,14 @@ read_session(SyncToken *token, const char *text, int len)
 	token->incarnation = (uint32) get_int(&r, 4);
 	token->identity = get_int(&r, 8);
 	token->schema_version = (int) get_int(&r, 4);
-	token->ntables = get_count(&r, 4, MAX_TABLES);
+	token->ntables = get_count(&r, 6, MAX_TABLES);
 	token->tables = palloc(sizeof(int32) * Max(token->ntables, 1));
+	token->names = palloc(sizeof(char *) * Max(token->ntables, 1));
 	for (i = 0; i < token->ntables; i++)
+	{
 		token->tables[i] = (int32) get_int(&r, 4);
+		token->names[i] = get_name(&r);
+	}
 	token->nscopes = get_count(&r, 8, MAX_TABLES);
 	token->scopes = palloc(sizeof(SyncHeldScope) * Max(token->nscopes, 1));
 	for (i = 0; i < token->nscopes; i++)

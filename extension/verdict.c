@@ -78,7 +78,7 @@ verdict_row(Push *push, Change *change, const Row *row)
 	bool		all;
 	const Bitmapset *readable = row_readable(push, change->table, &all);
 
-	if (readable)
+	if (readable && !sync_is_too_large(change->table, row->tuple, row->desc, all ? NULL : readable))
 	{
 		initStringInfo(&data);
 		sync_render_data(&data, change->table, row->tuple, row->desc, all ? NULL : readable);

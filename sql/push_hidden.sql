@@ -111,12 +111,30 @@ SELECT id, owner, body FROM hidden_policy ORDER BY id;
 -- what was refused is in no conflict log, but for what a constraint said
 SELECT kind, rule, count(*) FROM sync.conflict WHERE entity_type LIKE 'hidden%' GROUP BY 1, 2 ORDER BY 1, 2;
 
+-- A lock on a row that hides is nobody's business: neither that there is one, nor whose
+CREATE TABLE hidden_locked (id int PRIMARY KEY, team int, body text);
+INSERT INTO hidden_locked VALUES (1, 1, 'mine'), (2, 2, 'another team');
+INSERT INTO hidden_member VALUES ('bob', 1), ('bob', 2);
+GRANT SELECT, INSERT, UPDATE, DELETE ON hidden_locked TO push_hidden_app;
+SELECT sync.enable('hidden_locked', scope => 'hidden scope', scope_column => 'team', enforce_locks => true);
+SET ROLE push_hidden_app;
+SET request.jwt.claims = '{"sub":"bob"}';
+SELECT sync.lock(jsonb_build_object('device_id', 'b', 'entity_type', 'hidden_locked', 'entity_id', id)) ->> 'success' AS locked FROM unnest('{1,2}'::text[]) id;
+SET request.jwt.claims = '{"sub":"ada"}';
+SELECT op, id, v ->> 'outcome' AS outcome, v -> 'error' ->> 'code' AS code, v -> 'error' ->> 'holder' AS holder
+FROM (VALUES ('create'), ('update'), ('delete')) AS o (op), (VALUES ('1'), ('2'), ('99')) AS k (id), LATERAL (
+    SELECT sync.push(jsonb_build_object('device_id', 'd', 'changes', jsonb_build_array(jsonb_build_object('operation', op, 'entity_type', 'hidden_locked', 'entity_id', id,
+        'data', '{"body":"x","team":2}'::jsonb)))) -> 'processed' -> 0) AS p (v)
+ORDER BY op, id;
+RESET ROLE;
+DELETE FROM sync.lock;
+
 -- Cleaning up
 SET request.jwt.claims = '';
 SELECT sync.disable_all();
 DELETE FROM sync.ledger;
 DELETE FROM sync.conflict;
 DELETE FROM sync.scope WHERE name = 'hidden scope';
-DROP TABLE hidden_child, hidden_note, hidden_member, hidden_policy;
+DROP TABLE hidden_child, hidden_note, hidden_member, hidden_policy, hidden_locked;
 DROP FUNCTION verdicts(json), bare(json);
 DROP ROLE push_hidden_app;

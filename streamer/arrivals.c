@@ -276,7 +276,8 @@ lose(struct arrivals *a, struct arrival *at)
 	a->bytes += at->transaction->bytes;
 }
 
-/* What the answer says about one row: its own version, a newer one (whose transaction follows in the stream), or not yet anything. */
+/* What the answer says about one row: its own version, a newer one (whose transaction follows in the stream), not yet anything, or that there was
+ * no room for it: then it is asked for again with what is left. */
 static bool
 settle(struct arrivals *a, struct asked_row *asked, struct json_value element, const struct snapshot *s)
 {
@@ -284,6 +285,8 @@ settle(struct arrivals *a, struct asked_row *asked, struct json_value element, c
 	uint64_t xid = 0;
 	char	text[24];
 
+	if (json_bool(json_member(element, "later"), false))
+		return true;
 	if (json_string(json_member(element, "xid"), text, sizeof(text)) && text_uint64(text, strlen(text), &xid) && xid == asked->change->xid &&
 		change_set_json(asked->change, json_member(element, "change")))
 	{
@@ -315,6 +318,23 @@ index_rows(struct map *rows, struct json_value *elements, struct json_value arra
 		count++;
 	}
 	buffer_free(&id);
+}
+
+/* What was read may be more than is kept of one transaction. */
+static void
+lose_the_large(struct arrivals *a)
+{
+	for (size_t i = 0; i < a->asked_count; i++)
+	{
+		struct transaction *t = a->asked[i].arrival->transaction;
+
+		if (t->bytes <= a->bytes_max)
+			continue;
+		log_event(LOG_LEVEL_WARNING, "transaction_too_large", "xid=%" PRIu64 " bytes=%zu", t->xid, t->bytes);
+		a->bytes -= t->bytes;
+		transaction_lose(t);
+		a->bytes += t->bytes;
+	}
 }
 
 /* One try for each transaction and answer. */
@@ -356,6 +376,7 @@ settle_all(struct arrivals *a, struct json_value array, const struct snapshot *s
 	}
 	map_free(&rows);
 	free(elements);
+	lose_the_large(a);
 	return count_tries(a);
 }
 

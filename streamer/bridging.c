@@ -106,8 +106,7 @@ close_gap(struct feed *f, const struct snapshot *s)
 {
 	struct snapshot from;
 
-	if (!snapshot_copy(&from, &f->ring.checkpoint))
-		memory_require(NULL);
+	snapshot_copy(&from, &f->ring.checkpoint);
 	ring_checkpoint(&f->ring, s);
 	ring_bridge(&f->ring, f->gap.unit, &from);
 	snapshot_free(&from);

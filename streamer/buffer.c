@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 #define FIRST_SIZE 64
 
 void
@@ -35,7 +37,6 @@ bool
 buffer_reserve(struct buffer *b, size_t extra)
 {
 	size_t	cap = b->cap > 0 ? b->cap : FIRST_SIZE;
-	char   *data;
 
 	if (b->failed || extra >= BUFFER_MAX - b->len)
 	{
@@ -48,13 +49,7 @@ buffer_reserve(struct buffer *b, size_t extra)
 		cap = extra + 1;			/* a first reservation is taken at its word */
 	while (cap <= b->len + extra)
 		cap *= 2;
-	data = realloc(b->data, cap);
-	if (data == NULL)
-	{
-		b->failed = true;
-		return false;
-	}
-	b->data = data;
+	b->data = memory_grow(b->data, cap, 1);
 	b->cap = cap;
 	b->data[b->len] = '\0';
 	return true;

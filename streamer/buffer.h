@@ -12,7 +12,7 @@ struct buffer
 	char   *data;		/* owned; NUL-terminated after every put; NULL before the first */
 	size_t	len;		/* without the NUL */
 	size_t	cap;
-	bool	failed;		/* out of memory or over BUFFER_MAX: all later puts do nothing */
+	bool	failed;		/* over BUFFER_MAX: all later puts do nothing */
 };
 
 #define BUFFER_MAX ((size_t) 1 << 30)

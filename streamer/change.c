@@ -7,7 +7,10 @@
 
 #include "change_parts.h"
 #include "clock.h"
+#include "memory.h"
 #include "render.h"
+
+#define CHANGE_ROW_MAX ((size_t) 8 << 20)	/* a larger row is read again: the database says that it is too large, as pull does */
 
 static const struct value absent = {VALUE_ABSENT, "", 0};
 
@@ -219,7 +222,7 @@ render_row(struct change *c, const struct row *row, struct buffer *scratch)
 	if (!buffer_reserve(&out, size_of_values(row) + 256))
 		return false;
 	change_put_head(&out, c, is_new ? "create" : "update");
-	if (!put_data(&out, row, scratch) || !change_put_tail(&out, c, &row->stamp, scratch))
+	if (!put_data(&out, row, scratch) || !change_put_tail(&out, c, &row->stamp, scratch) || out.len > CHANGE_ROW_MAX)
 	{
 		c->needs_reread = !out.failed && !scratch->failed;
 		buffer_free(&out);
@@ -247,11 +250,11 @@ read_row(struct change *c, const struct row *row, struct buffer *scratch)
 		c->needs_reread = false;
 		return true;
 	}
-	c->needs_reread = c->needs_reread || row->has_unknown;
+	c->needs_reread = c->needs_reread || row->has_unknown || size_of_values(row) > CHANGE_ROW_MAX;
 	return c->needs_reread || render_row(c, row, scratch);
 }
 
-/* The old row as an object of what it tells. NULL: no memory. */
+/* The old row as an object of what it tells. NULL: over BUFFER_MAX. */
 static char *
 render_old(const struct row *row, struct buffer *scratch)
 {
@@ -291,6 +294,8 @@ compare_with_old(struct change *c, const struct record *r, const struct row *row
 	if (!record_has_old_row(r))
 		return true;
 	sort_fields(&old, c->table, r->identity, r->identity_count);
+	if (size_of_values(&old) > CHANGE_ROW_MAX)
+		return true;
 	c->old = render_old(&old, scratch);
 	return c->old != NULL;
 }
@@ -324,6 +329,8 @@ change_read_deleted(const struct record *r, const struct sync_table *t, char **e
 		return false;
 	buffer_init(&scratch);
 	sort_fields(&row, t, r->identity, r->identity_count);
+	if (size_of_values(&row) > CHANGE_ROW_MAX)
+		return false;
 	*entity_id = render_key(&row, &scratch);
 	*old = *entity_id != NULL ? render_old(&row, &scratch) : NULL;
 	buffer_free(&scratch);
@@ -347,8 +354,8 @@ change_set_json(struct change *c, struct json_value change_object)
 
 	if (json_type(change_object) != JSON_OBJECT)
 		return false;
-	json = strndup(change_object.raw, change_object.len);
-	if (json == NULL || !change_set_scope(c, scope_of(json_member(change_object, "scope"))))
+	json = memory_text(change_object.raw, change_object.len);
+	if (!change_set_scope(c, scope_of(json_member(change_object, "scope"))))
 	{
 		free(json);
 		return false;

@@ -18,6 +18,6 @@ bool	change_set_scope(struct change *c, struct value v) __attribute__((warn_unus
 /* The members before and after `data`; put_tail is false when a value cannot be rendered. The closing brace is the caller's. */
 void	change_put_head(struct buffer *out, const struct change *c, const char *operation);
 bool	change_put_tail(struct buffer *out, const struct change *c, const struct stamp *stamp, struct buffer *scratch) __attribute__((warn_unused_result));
-bool	change_take_json(struct change *c, struct buffer *out) __attribute__((warn_unused_result));	/* the finished text; false: out of memory */
+bool	change_take_json(struct change *c, struct buffer *out) __attribute__((warn_unused_result));	/* the finished text; false: over BUFFER_MAX */
 
 #endif

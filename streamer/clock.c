@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+
 #define CLOCK_FORMAT 3
 #define BY_DEVICE 1
 #define IS_ROWS 2				/* version and time are the row's */
@@ -199,8 +201,8 @@ clock_changed(const struct sync_table *t, struct value clock)
 	r.end = r.p + clock.len;
 	if (clock.len >= 2 && r.p[0] == '\\' && r.p[1] == 'x')
 		r.p += 2;
-	set = calloc(2, size);
-	if (set != NULL && !read_clock(set, set + size, t, r))
+	set = memory_new(2 * size);
+	if (!read_clock(set, set + size, t, r))
 	{
 		free(set);
 		set = NULL;

@@ -19,7 +19,7 @@ column_set_has(const uint8_t *set, int index)
 }
 
 /* clock: bytea as either decoder writes it, in format 3 of extension/clock.c. A column is in the set if its last write made the version that the
- * row has; those that follow others are in it always. Owned by the caller; NULL: it may be any of them (no clock, as after an insert by SQL; one that cannot be read; no memory). */
+ * row has; those that follow others are in it always. Owned by the caller; NULL: it may be any of them (no clock, as after an insert by SQL; one that cannot be read). */
 uint8_t *clock_changed(const struct sync_table *t, struct value clock) __attribute__((warn_unused_result));
 
 #endif

@@ -153,7 +153,6 @@ feed_new(size_t ring_size, enum plugin plugin, const struct feed_calls *calls, v
 	f->owner = owner;
 	f->plugin = plugin;
 	f->reader = reader_new(plugin);
-	memory_require(f->reader);
 	ring_init(&f->ring, ring_size);
 	f->decoder.bytes_max = ring_size / 4;
 	f->arrivals = arrivals_new(ring_size / 4, &arrivals_calls, f);
@@ -205,6 +204,8 @@ feed_begin(struct feed *f, const char *system_id, uint32_t timeline, int64_t now
 {
 	f->now_ms = now_ms;
 	feed_end(f);
+	if (f->is_bridging && (strcmp(f->system_id, system_id) != 0 || f->timeline != timeline))
+		bridging_give_up(f, "the stream goes on from another server or timeline");
 	if (!f->is_bridging)
 		clear(f);
 	free(f->system_id);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "memory.h"
 #include "operand.h"
 #include "pattern.h"
 
@@ -93,22 +94,16 @@ segment_end(const char *p, const char *end)
 	return p;
 }
 
-static bool
+static void
 add_value(struct condition *c, const char *p, const char *end)
 {
-	struct value *grown = realloc(c->values, (size_t) (c->value_count + 1) * sizeof(*grown));
 	struct value *v;
 	size_t	n = 0;
 
-	if (grown == NULL)
-		return false;
-	c->values = grown;
-	v = &grown[c->value_count];
-	*v = (struct value) {.text = malloc((size_t) (end - p) + 1)};
+	c->values = memory_grow(c->values, (size_t) c->value_count + 1, sizeof(*c->values));
+	v = &c->values[c->value_count++];
+	*v = (struct value) {.text = memory_new((size_t) (end - p) + 1)};
 	buffer_init(&v->own);
-	if (v->text == NULL)
-		return false;
-	c->value_count++;
 	if (end - p >= 2 && *p == '"' && end[-1] == '"')
 	{
 		for (p++, end--; p < end; p++)
@@ -125,7 +120,6 @@ add_value(struct condition *c, const char *p, const char *end)
 		n = (size_t) (end - p);
 	}
 	v->text[n] = '\0';
-	return true;
 }
 
 /* (a,"b",c), blanks around plain items do not count. */
@@ -148,8 +142,7 @@ read_list(struct condition *c, const char *p, const char *end)
 			to--;
 		if (c->value_count == FILTER_VALUES_MAX)
 			return "too many values for `in` filter. Maximum 100";
-		if (!add_value(c, from, to))
-			return "out of memory";
+		add_value(c, from, to);
 		p = item_end < end ? item_end + 1 : end;
 	}
 	return NULL;
@@ -202,11 +195,11 @@ read_condition(struct condition *c, const char *p, const char *end, struct buffe
 		put_parts(problem, p, equals != NULL ? equals : end, end);
 		return false;
 	}
-	c->column = strndup(p, (size_t) (equals - p));
+	c->column = memory_text(p, (size_t) (equals - p));
 	if (c->op == OP_IN)
 		trouble = read_list(c, at, end);
-	else if (c->column == NULL || !add_value(c, at, end))
-		trouble = "out of memory";
+	else
+		add_value(c, at, end);
 	if (trouble != NULL)
 		buffer_puts(problem, trouble);
 	return trouble == NULL;
@@ -259,11 +252,9 @@ filter_parse(const char *text, size_t len, struct buffer *problem)
 		buffer_puts(problem, "the filter is too long");
 		return NULL;
 	}
-	f = calloc(1, sizeof(*f));
-	if (f != NULL && read_all(f, text, text + len, problem))
+	f = memory_new(sizeof(*f));
+	if (read_all(f, text, text + len, problem))
 		return f;
-	if (f == NULL)
-		buffer_puts(problem, "out of memory");
 	filter_free(f);
 	return NULL;
 }

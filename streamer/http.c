@@ -201,6 +201,7 @@ body_complete(struct http *h, struct http_exchange *e)
 	struct work w = {.kind = e->kind == REQUEST_PUSH ? WORK_PUSH : WORK_ASK, .request = e->kind};
 	struct json *doc;
 
+	e->is_read = true;
 	e->body_seen = e->body_expected;
 	if (e->status != 0)
 		return;
@@ -364,7 +365,8 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	bool	is_status;
 	struct http_exchange *e;
 
-	exchange_free(h, place);
+	if (*place != NULL)
+		return -1;
 	*place = e = new_exchange(h, wsi);
 	e->is_broadcast = is_broadcast;
 	e->is_stats = strcmp(path, "/api/v1/sync/stats") == 0;
@@ -416,6 +418,10 @@ take_body(struct http *h, struct http_exchange *e, const void *data, size_t len)
 		buffer_put(&e->body, data, len);
 }
 
+/*
+ * A request may not be sent before the one in front of it is answered. The library asks what to do with it as if the first body were complete once more,
+ * again and again in one turn for as long as it is told to wait (its flow control does not stop that): so the connection ends.
+ */
 int
 http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **exchange, const void *in, size_t len)
 {
@@ -428,12 +434,8 @@ http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **e
 				take_body(h, *exchange, in, len);
 			return 0;
 		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-			if (*exchange == NULL)
-				return 0;
-			/* Bytes that come before the answer is out: the library calls them the end of this body, over and over, and would serve nobody else. */
-			if ((*exchange)->is_body_complete)
+			if (*exchange == NULL || (*exchange)->is_read)
 				return -1;
-			(*exchange)->is_body_complete = true;
 			body_complete(h, *exchange);
 			return 0;
 		case LWS_CALLBACK_HTTP_WRITEABLE:

@@ -29,6 +29,7 @@ struct http_calls
 struct http *http_new(const struct options *o, const struct auth *auth, struct admission *admission, struct pages *pages, const struct http_calls *calls, void *owner);
 void	http_serve(struct http *h, struct connections *connections);		/* before the first turn */
 void	http_free(struct http *h);
+void	http_look(struct http *h);		/* every second: have clients of streams gone? */
 
 /* A libwebsockets callback's reason; *exchange is the connection's, NULL at first. Returns what the callback is to return. */
 int		http_event(struct http *h, struct lws *wsi, int reason, struct http_exchange **exchange, const void *in, size_t len);

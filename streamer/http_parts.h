@@ -40,8 +40,8 @@ struct http_exchange
 	struct token identity;			/* owned */
 	size_t	body_expected;
 	size_t	body_seen;
-	bool	is_body_complete;
 	bool	must_close;				/* after the response: part of the request was not read */
+	bool	is_read;				/* the request, to its end */
 	struct buffer body;
 	bool	is_broadcast;
 	struct posted *posted;			/* owned: what is to be broadcast; NULL: none */

@@ -2,8 +2,10 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "http_parts.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "json.h"
@@ -33,6 +35,31 @@ http_stream_close(void *exchange, int code, const char *reason)
 		stream_end(e->stream);
 	lws_set_timeout(e->wsi, PENDING_TIMEOUT_CLOSE_SEND, LINGER_S);		/* a client that takes nothing would never get there */
 	lws_callback_on_writable(e->wsi);
+}
+
+/* Has the client gone, or sent something behind its request? */
+static bool
+has_input(struct lws *wsi)
+{
+	char	byte;
+	ssize_t	n = recv(lws_get_socket_fd(wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n >= 0 || (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+/*
+ * Of a request without a body the library reads nothing more until it is answered, and a stream is never answered to its end: poll() then tells of the
+ * client's end in vain, turn after turn. So it is looked for here.
+ */
+void
+http_look(struct http *h)
+{
+	size_t	place = 0;
+	struct http_exchange *e;
+
+	while ((e = map_next(&h->exchanges, &place)) != NULL)
+		if (e->is_stream && e->body_expected == 0 && has_input(e->wsi))
+			lws_set_timeout(e->wsi, PENDING_TIMEOUT_CLOSE_ACK, LWS_TO_KILL_ASYNC);
 }
 
 /* payload: that of a join */

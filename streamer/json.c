@@ -11,6 +11,7 @@
 #define JSMN_PARENT_LINKS
 #include <jsmn.h>
 
+#include "memory.h"
 #include "text.h"
 
 #define DEPTH_MAX 64
@@ -254,9 +255,7 @@ json_parse(const char *text, size_t len, int max_values)
 		return NULL;
 	if (extent.values > (size_t) max_values)
 		extent.values = (size_t) max_values;	/* may still fit: an empty array was counted twice */
-	doc = malloc(sizeof(struct json) + extent.values * sizeof(jsmntok_t));
-	if (doc == NULL)
-		return NULL;
+	doc = memory_grow(NULL, 1, sizeof(struct json) + extent.values * sizeof(jsmntok_t));
 	doc->text = text;
 	doc->len = len;
 	doc->count = tokenise(doc, (unsigned) extent.values);

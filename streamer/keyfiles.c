@@ -103,7 +103,6 @@ keyfiles_new(const struct options *o)
 
 	f->options = o;
 	f->keys = keys_new();
-	memory_require(f->keys);
 	if ((o->jwt_secret_file[0] == '\0' || read_secret(f, o->jwt_secret_file)) && (o->jwks_file[0] == '\0' || (files_changed(&f->seen, o->jwks_file), read_jwks(f, o->jwks_file))))
 		return f;
 	keyfiles_free(f);

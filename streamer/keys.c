@@ -7,6 +7,7 @@
 
 #include "buffer.h"
 #include "json.h"
+#include "memory.h"
 #include "pem.h"
 #include "text.h"
 
@@ -78,7 +79,7 @@ free_set(struct entry *set, size_t count)
 struct keys *
 keys_new(void)
 {
-	return calloc(1, sizeof(struct keys));
+	return memory_new(sizeof(struct keys));
 }
 
 void
@@ -94,11 +95,11 @@ keys_free(struct keys *k)
 bool
 keys_set_secret(struct keys *k, const uint8_t *secret, size_t len)
 {
-	char   *copy = len >= SECRET_MIN && len <= SECRET_MAX ? malloc(len) : NULL;
+	char   *copy;
 
-	if (copy == NULL)
+	if (len < SECRET_MIN || len > SECRET_MAX)
 		return false;
-	memcpy(copy, secret, len);
+	copy = memory_text((const char *) secret, len);
 	free_entry(&k->secret);
 	k->secret = (struct entry) {.kind = SECRET, .bytes = copy, .len = len};
 	return true;
@@ -151,7 +152,7 @@ read_purpose(struct entry *e, struct json_value jwk)
 		return false;
 	if (json_type(id) == JSON_ABSENT)
 		return true;
-	e->id = json_string(id, text, sizeof(text)) ? strdup(text) : NULL;
+	e->id = json_string(id, text, sizeof(text)) ? memory_string(text) : NULL;
 	return e->id != NULL;
 }
 
@@ -271,10 +272,12 @@ keys_read_jwks(struct keys *k, const char *text, size_t len, size_t *skipped)
 		problem = "not JSON, or over 256 KiB";
 	else if (json_type(list) != JSON_ARRAY || json_size(list) > KEYS_MAX)
 		problem = "no object with an array \"keys\" of at most 100";
-	else if ((set = calloc(KEYS_MAX, sizeof(*set))) == NULL)
-		problem = "out of memory";
-	else if ((count = read_set(set, list, skipped)) == 0)
-		problem = "none of its keys can be used";
+	else
+	{
+		set = memory_new(KEYS_MAX * sizeof(*set));
+		count = read_set(set, list, skipped);
+		problem = count == 0 ? "none of its keys can be used" : NULL;
+	}
 	json_free(doc);
 	if (problem != NULL)
 	{

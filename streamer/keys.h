@@ -19,10 +19,10 @@ struct key
 	size_t	len;
 };
 
-struct keys *keys_new(void) __attribute__((warn_unused_result));	/* NULL: no memory */
+struct keys *keys_new(void) __attribute__((warn_unused_result));
 void	keys_free(struct keys *k);		/* wipes secrets; NULL is fine */
 
-bool	keys_set_secret(struct keys *k, const uint8_t *secret, size_t len) __attribute__((warn_unused_result));	/* copied; false: shorter than 32 bytes, or no memory */
+bool	keys_set_secret(struct keys *k, const uint8_t *secret, size_t len) __attribute__((warn_unused_result));	/* copied; false: shorter than 32 bytes, or longer than 64 KiB */
 
 /* Takes the usable keys of {"keys": [..]} in place of those read before. NULL, or why not: then nothing has changed. Left out, as RFC 7517 asks,
  * are keys of other kinds, uses and algorithms, incomplete ones, RSA under 2048 or over 8192 bits; their number goes into *skipped. */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "library_memory.h"
 #include "log.h"
 #include "options.h"
 #include "plugin.h"
@@ -111,6 +112,7 @@ main(int argc, char **argv)
 	struct buffer error;
 	int		status = 2;
 
+	library_memory_set();
 	buffer_init(&error);
 	if (options_read(&options, argc, argv, environ, &error))
 	{

@@ -7,16 +7,15 @@
 #include <string.h>
 
 #include "log.h"
+#include "memory.h"
 #include "plugin.h"
 #include "text.h"
 
 bool
 option_set_text(char **dst, const char *value, size_t len)
 {
-	char   *copy = strndup(value, len);
+	char   *copy = memory_text(value, len);
 
-	if (copy == NULL)
-		return false;
 	free(*dst);
 	*dst = copy;
 	return true;

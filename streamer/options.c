@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "option_value.h"
 
 enum type { TEXT, LIST, ADDRESS, PLUGIN, LEVEL, COUNT, SECONDS, SIZE, SWITCH, ON_OFF };
@@ -386,9 +387,9 @@ options_read(struct options *o, int argc, char *const *argv, char *const *enviro
 		return false;
 	if (o->help || o->version)
 		return true;
-	path = strdup(o->config);
+	path = memory_string(o->config);
 	options_free(o);
-	ok = path != NULL && set_defaults(o, error) && (path[0] == '\0' || read_file(o, path, error)) &&
+	ok = set_defaults(o, error) && (path[0] == '\0' || read_file(o, path, error)) &&
 		read_environment(o, environment, error) && read_flags(o, argc, argv, error) && complete(o, error);
 	free(path);
 	return ok;

@@ -3,6 +3,7 @@
 #include "pattern.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <locale.h>
 #include <regex.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <wctype.h>
 
 #include "filter.h"
+#include "memory.h"
 
 struct pattern
 {
@@ -27,7 +29,10 @@ utf8_locale(void)
 	static locale_t locale;
 
 	if (locale == (locale_t) 0)
+	{
 		locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t) 0);
+		memory_require(locale != (locale_t) 0 || errno != ENOMEM ? "" : NULL);
+	}
 	return locale;
 }
 
@@ -35,11 +40,14 @@ static struct pattern *
 create(const char *text, bool ignores_case, const char **trouble)
 {
 	size_t	len = strlen(text);
-	struct pattern *p = len <= FILTER_PATTERN_MAX ? calloc(1, sizeof(*p) + len + 1) : NULL;
+	struct pattern *p;
 
-	*trouble = len <= FILTER_PATTERN_MAX ? "out of memory" : "it is longer than 255 bytes";
-	if (p == NULL)
+	if (len > FILTER_PATTERN_MAX)
+	{
+		*trouble = "it is longer than 255 bytes";
 		return NULL;
+	}
+	p = memory_new(sizeof(*p) + len + 1);
 	memcpy(p->text, text, len + 1);
 	p->ignores_case = ignores_case;
 	return p;
@@ -118,6 +126,7 @@ pattern_regex(const char *text, bool ignores_case, const char **trouble)
 	before = uselocale(utf8_locale());
 	failure = regcomp(&p->regex, text, REG_EXTENDED | REG_NOSUB | (ignores_case ? REG_ICASE : 0));
 	uselocale(before);
+	memory_require(failure != REG_ESPACE ? p : NULL);
 	if (failure == 0)
 	{
 		p->is_regex = true;
@@ -225,6 +234,7 @@ regex(const struct pattern *p, const char *text, size_t len)
 	before = uselocale(utf8_locale());
 	failure = regexec(&p->regex, copy, 0, NULL, 0);
 	uselocale(before);
+	memory_require(failure != REG_ESPACE ? p : NULL);	/* else it would pass for no match */
 	return failure == 0;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "reader.h"
 
 #define EPOCH_2000_US INT64_C(946684800000000)
@@ -50,7 +51,7 @@ struct bytes
 struct pgoutput *
 pgoutput_new(void)
 {
-	return calloc(1, sizeof(struct pgoutput));
+	return memory_new(sizeof(struct pgoutput));
 }
 
 static void
@@ -162,8 +163,8 @@ find_relation(struct pgoutput *p, uint32_t id)
 	return p->last < p->count && p->relations[p->last].id == id ? &p->relations[p->last] : NULL;
 }
 
-/* Takes r's memory over, also when it fails. */
-static bool
+/* Takes r's memory over. */
+static void
 put_relation(struct pgoutput *p, struct relation *r)
 {
 	size_t	place = find_place(p, r->id);
@@ -172,25 +173,16 @@ put_relation(struct pgoutput *p, struct relation *r)
 	{
 		free_relation(&p->relations[place]);
 		p->relations[place] = *r;
-		return true;
+		return;
 	}
 	if (p->count == p->room)
 	{
-		size_t	room = p->room > 0 ? p->room * 2 : 16;
-		struct relation *relations = realloc(p->relations, room * sizeof(*relations));
-
-		if (relations == NULL)
-		{
-			free_relation(r);
-			return false;
-		}
-		p->relations = relations;
-		p->room = room;
+		p->room = p->room > 0 ? p->room * 2 : 16;
+		p->relations = memory_grow(p->relations, p->room, sizeof(*p->relations));
 	}
 	memmove(&p->relations[place + 1], &p->relations[place], (p->count - place) * sizeof(*p->relations));
 	p->relations[place] = *r;
 	p->count++;
-	return true;
 }
 
 static void
@@ -204,7 +196,7 @@ read_attribute(struct bytes *b, struct attribute *a)
 }
 
 /* Copies all names into one piece of memory. */
-static bool
+static void
 keep_names(struct relation *r)
 {
 	size_t	schema_len = strlen(r->schema) + 1;
@@ -214,9 +206,7 @@ keep_names(struct relation *r)
 
 	for (size_t i = 0; i < r->count; i++)
 		len += r->attributes[i].name_len + 1;
-	r->names = at = malloc(len);
-	if (at == NULL)
-		return false;
+	r->names = at = memory_new(len);
 	r->schema = memcpy(at, r->schema, schema_len);
 	r->table = memcpy(at + schema_len, r->table, table_len);
 	at += schema_len + table_len;
@@ -227,7 +217,6 @@ keep_names(struct relation *r)
 		a->name = memcpy(at, a->name, a->name_len + 1);
 		at += a->name_len + 1;
 	}
-	return true;
 }
 
 static bool
@@ -243,15 +232,17 @@ read_relation(struct pgoutput *p, struct bytes *b)
 	r.count = (size_t) get_number(b, 2);
 	if (b->failed || r.count > COLUMNS_MAX)
 		return false;
-	r.attributes = calloc(r.count + 1, sizeof(*r.attributes));
-	for (size_t i = 0; r.attributes != NULL && i < r.count; i++)
+	r.attributes = memory_new((r.count + 1) * sizeof(*r.attributes));
+	for (size_t i = 0; i < r.count; i++)
 		read_attribute(b, &r.attributes[i]);
-	if (r.attributes == NULL || !is_whole(b) || !keep_names(&r))
+	if (!is_whole(b))
 	{
 		free(r.attributes);
 		return false;
 	}
-	return put_relation(p, &r);
+	keep_names(&r);
+	put_relation(p, &r);
+	return true;
 }
 
 static bool
@@ -289,7 +280,7 @@ read_tuple(struct bytes *b, const struct relation *r, bool is_key, struct fields
 		const struct attribute *a = &r->attributes[i];
 		struct field *f = fields_add(fields);
 
-		if (f == NULL || !read_value(b, a, &f->value))
+		if (!read_value(b, a, &f->value))
 			return false;
 		f->name = a->name;
 		f->name_len = a->name_len;

@@ -13,7 +13,7 @@ struct fields
 	size_t	room;
 };
 
-struct field *fields_add(struct fields *f);		/* the new last one, not set; NULL: no memory */
+struct field *fields_add(struct fields *f);		/* the new last one, not set */
 
 /* Where a message is in the stream, and who takes its records. */
 struct delivery

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "memory.h"
 #include "reader.h"
 #include "text.h"
 
@@ -18,18 +19,13 @@ struct reader
 struct reader *
 reader_new(enum plugin plugin)
 {
-	struct reader *r = calloc(1, sizeof(*r));
+	struct reader *r = memory_new(sizeof(*r));
 
-	if (r == NULL)
-		return NULL;
 	if (plugin == PLUGIN_PGOUTPUT)
 		r->pgoutput = pgoutput_new();
 	else
 		r->wal2json = wal2json_new();
-	if (r->pgoutput != NULL || r->wal2json != NULL)
-		return r;
-	free(r);
-	return NULL;
+	return r;
 }
 
 void
@@ -62,13 +58,8 @@ fields_add(struct fields *f)
 {
 	if (f->count == f->room)
 	{
-		size_t	room = f->room > 0 ? f->room * 2 : 32;
-		struct field *items = realloc(f->items, room * sizeof(*items));
-
-		if (items == NULL)
-			return NULL;
-		f->items = items;
-		f->room = room;
+		f->room = f->room > 0 ? f->room * 2 : 32;
+		f->items = memory_grow(f->items, f->room, sizeof(*f->items));
 	}
 	return &f->items[f->count++];
 }
@@ -153,7 +144,7 @@ value_strdup(struct value v)
 
 	buffer_init(&out);
 	if (v.kind == VALUE_TEXT)
-		result = strndup(v.text, v.len);
+		result = memory_text(v.text, v.len);
 	else if (v.kind == VALUE_ESCAPED && json_unescape_text(v.text, v.len, &out))
 		result = buffer_take(&out, NULL);
 	buffer_free(&out);

@@ -58,7 +58,7 @@ struct record
 /* Reads the messages of one replication connection after the other; its memory is used again for each message. */
 struct reader;
 
-struct reader *reader_new(enum plugin plugin);		/* NULL: no memory */
+struct reader *reader_new(enum plugin plugin);
 void	reader_free(struct reader *r);		/* NULL is fine */
 void	reader_reset(struct reader *r);		/* a new slot begins: pgoutput will tell its relations anew */
 
@@ -66,7 +66,7 @@ void	reader_reset(struct reader *r);		/* a new slot begins: pgoutput will tell i
 typedef void (*record_take) (void *owner, const struct record *r);
 
 /* lsn: from the header that the message travelled under. wal2json wants format-version=2 and include-xids, pgoutput protocol version 1.
- * false: no such message, or no memory. */
+ * false: no such message. */
 bool	reader_read(struct reader *r, const char *message, size_t len, uint64_t lsn, record_take take, void *owner) __attribute__((warn_unused_result));
 
 /* The value of that name; absent if there is none. */
@@ -81,6 +81,6 @@ bool	value_uint64(struct value v, uint64_t *out) __attribute__((warn_unused_resu
 bool	value_int64(struct value v, int64_t *out) __attribute__((warn_unused_result));
 /* The plain text; scratch (initialised, its content is lost) holds it where there were escapes. false: none, or it cannot be unescaped. */
 bool	value_text(struct value v, struct buffer *scratch, const char **text, size_t *len) __attribute__((warn_unused_result));
-char   *value_strdup(struct value v) __attribute__((warn_unused_result));		/* owned by the caller; NULL: as value_text, or no memory */
+char   *value_strdup(struct value v) __attribute__((warn_unused_result));		/* owned by the caller; NULL: as value_text */
 
 #endif

@@ -95,7 +95,10 @@ find_place(const struct session *s, struct position *p)
 
 	*p = (struct position){.timeline = feed_timeline(s->feed)};
 	if (s->is_quiet)
-		return snapshot_copy(&p->snapshot, &s->snapshot);
+	{
+		snapshot_copy(&p->snapshot, &s->snapshot);
+		return true;
+	}
 	if (s->position != NULL)
 		return position_parse(p, s->position->text, strlen(s->position->text));
 	return given != NULL && position_parse(p, given, len);

@@ -17,8 +17,7 @@ snapshot_replace(struct snapshot *place, const struct snapshot *s)
 {
 	struct snapshot copy;
 
-	if (!snapshot_copy(&copy, s))
-		memory_require(NULL);
+	snapshot_copy(&copy, s);
 	snapshot_free(place);
 	*place = copy;
 }

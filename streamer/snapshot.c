@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "text.h"
 
 /* Cuts the field up to the separator off the front of *text; without a separator the field is all that is left. */
@@ -40,9 +41,7 @@ parse_xip(struct snapshot *s, const char *text, size_t len)
 		count += text[i] == ',';
 	if (count > SNAPSHOT_XIP_MAX)
 		return false;
-	s->xip = malloc(count * sizeof(uint64_t));
-	if (s->xip == NULL)
-		return false;
+	s->xip = memory_grow(NULL, count, sizeof(uint64_t));
 	while (more)
 	{
 		const char *field;
@@ -79,21 +78,13 @@ snapshot_parse(struct snapshot *s, const char *text, size_t len)
 	return false;
 }
 
-bool
+void
 snapshot_copy(struct snapshot *dst, const struct snapshot *src)
 {
 	*dst = *src;
 	dst->xip = NULL;
-	if (src->xip_count == 0)
-		return true;
-	dst->xip = malloc(src->xip_count * sizeof(uint64_t));
-	if (dst->xip == NULL)
-	{
-		*dst = (struct snapshot) {0};
-		return false;
-	}
-	memcpy(dst->xip, src->xip, src->xip_count * sizeof(uint64_t));
-	return true;
+	if (src->xip_count > 0)
+		dst->xip = memcpy(memory_grow(NULL, src->xip_count, sizeof(uint64_t)), src->xip, src->xip_count * sizeof(uint64_t));
 }
 
 void

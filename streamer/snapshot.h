@@ -23,7 +23,7 @@ struct snapshot
 /* Strict: 1 <= xmin <= xip < xmax (xmin <= xmax without xip), xip ascending without repeats, at most SNAPSHOT_XIP_MAX of them,
  * decimals without signs, spaces or leading zeros. On false s is all zero. */
 bool	snapshot_parse(struct snapshot *s, const char *text, size_t len) __attribute__((warn_unused_result));
-bool	snapshot_copy(struct snapshot *dst, const struct snapshot *src) __attribute__((warn_unused_result));	/* false: out of memory, dst all zero; what dst held before is not freed */
+void	snapshot_copy(struct snapshot *dst, const struct snapshot *src);		/* what dst held before is not freed */
 void	snapshot_free(struct snapshot *s);		/* leaves it all zero */
 bool	snapshot_sees(const struct snapshot *s, uint64_t xid);			/* the id is finished for this snapshot: xid < xmin, or below xmax and not in xip */
 bool	snapshot_covers(const struct snapshot *s, const struct snapshot *other);		/* s sees all that other sees */

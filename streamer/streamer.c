@@ -560,6 +560,7 @@ tick(void *owner)
 	s->second_ms = now_ms;
 	keyfiles_look(s->keyfiles);
 	server_look(s->server);
+	http_look(s->http);
 	admission_tick(s->admission, now_ms);
 	connections_tick(s->connections, now_ms, unix_now);
 	pages_tick(s->pages, now_ms, unix_now_ms());

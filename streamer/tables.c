@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "memory.h"
 
 #define VALUES_MAX 4000000
 
@@ -55,20 +56,10 @@ static bool
 add_name(struct table_names *names, const char *schema, const char *table, enum table_role role, int32_t id)
 {
 	struct table_name *entry = find_entry(names, schema, table);
-	char   *schema_copy;
-	char   *table_copy;
 
 	if (entry->schema != NULL)
 		return false;			/* the same table twice, or in two roles that exclude each other */
-	schema_copy = strdup(schema);
-	table_copy = strdup(table);
-	if (schema_copy == NULL || table_copy == NULL)
-	{
-		free(schema_copy);
-		free(table_copy);
-		return false;
-	}
-	*entry = (struct table_name) {schema_copy, table_copy, role, id};
+	*entry = (struct table_name) {memory_string(schema), memory_string(table), role, id};
 	return true;
 }
 
@@ -80,9 +71,8 @@ create_names(size_t count)
 
 	while (size < count * 2)
 		size *= 2;
-	names = calloc(1, sizeof(struct table_names) + size * sizeof(struct table_name));
-	if (names != NULL)
-		names->mask = size - 1;
+	names = memory_new(sizeof(struct table_names) + size * sizeof(struct table_name));
+	names->mask = size - 1;
 	return names;
 }
 
@@ -137,8 +127,8 @@ read_type(struct sync_column *column, struct json_value v)
 		return false;
 	column->name_hash = (uint32_t) hash;
 	column->follows = json_bool(json_member(v, "follows"), false);
-	column->type = json_type(json_member(v, "type")) == JSON_ABSENT ? strdup("") : json_strdup(json_member(v, "type"));
-	column->base = json_type(json_member(v, "base")) == JSON_ABSENT ? strdup("") : json_strdup(json_member(v, "base"));
+	column->type = json_type(json_member(v, "type")) == JSON_ABSENT ? memory_string("") : json_strdup(json_member(v, "type"));
+	column->base = json_type(json_member(v, "base")) == JSON_ABSENT ? memory_string("") : json_strdup(json_member(v, "base"));
 	return column->type != NULL && column->base != NULL;
 }
 
@@ -149,9 +139,7 @@ read_columns(struct sync_table *t, struct json_value list)
 
 	if (json_type(list) != JSON_ARRAY || count < 1 || count > TABLES_COLUMN_MAX)
 		return false;
-	t->columns = calloc((size_t) count, sizeof(struct sync_column));
-	if (t->columns == NULL)
-		return false;
+	t->columns = memory_new((size_t) count * sizeof(struct sync_column));
 	for (struct json_value c = json_first(list); c.index >= 0; c = json_next(c))
 	{
 		struct sync_column *column = &t->columns[t->column_count];
@@ -179,9 +167,7 @@ read_key(struct sync_table *t, struct json_value list)
 
 	if (json_type(list) != JSON_ARRAY || count < 1 || count > t->column_count)
 		return false;
-	t->key = calloc((size_t) count, sizeof(int));
-	if (t->key == NULL)
-		return false;
+	t->key = memory_new((size_t) count * sizeof(int));
 	for (struct json_value k = json_first(list); k.index >= 0; k = json_next(k))
 	{
 		char	name[256];
@@ -260,9 +246,7 @@ read_tables(struct sync_tables *t, struct json_value list)
 {
 	if (json_type(list) != JSON_ARRAY)
 		return false;
-	t->tables = calloc((size_t) json_size(list) + 1, sizeof(struct sync_table));
-	if (t->tables == NULL)
-		return false;
+	t->tables = memory_new(((size_t) json_size(list) + 1) * sizeof(struct sync_table));
 	for (struct json_value v = json_first(list); v.index >= 0; v = json_next(v))
 		if (!read_table(&t->tables[t->count++], v))
 			return false;
@@ -314,7 +298,7 @@ read_all(struct sync_tables *t, struct json_value v)
 	int64_t timeline;
 
 	t->names = create_names((size_t) json_size(registry) + count_names(tables) + 1);
-	if (t->names == NULL || !read_int(v, "timeline", 0, UINT32_MAX, &timeline))
+	if (!read_int(v, "timeline", 0, UINT32_MAX, &timeline))
 		return false;
 	t->timeline = (uint32_t) timeline;
 	if (json_type(json_member(v, "unpublished")) == JSON_STRING && !read_text(v, "unpublished", &t->unpublished))
@@ -328,7 +312,7 @@ struct sync_tables *
 tables_parse(const char *json, size_t len)
 {
 	struct json *doc = json_parse(json, len, VALUES_MAX);
-	struct sync_tables *t = doc != NULL ? calloc(1, sizeof(struct sync_tables)) : NULL;
+	struct sync_tables *t = doc != NULL ? memory_new(sizeof(struct sync_tables)) : NULL;
 
 	if (t != NULL && !read_all(t, json_root(doc)))
 	{

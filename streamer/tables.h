@@ -60,7 +60,7 @@ struct sync_tables
  *  "tables":[{"id","schema","table","entity_type","scope":text|null,"scope_column":text|null,"deleted_at":text|null,"priority",
  *             "key":["column",...],"partitions":[["schema","table"],...],"columns":[{"name","kind","type","base","hash","follows"},...]},...]}
  * (The columns' type, base, hash and follows may be missing.) The WAL names the partition that a row is in: it is found as the table.
- * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice, or no memory. */
+ * NULL if malformed: a member missing or of another type, a column named that is not in columns, an id or a table twice. */
 struct sync_tables *tables_parse(const char *json, size_t len) __attribute__((warn_unused_result));
 void	tables_free(struct sync_tables *t);		/* NULL is fine */
 /* *found is set (else NULL) for TABLE_SYNCED; found may be NULL. Hashed: called for every WAL record. */

@@ -2,12 +2,14 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "token.h"
 
+#include <errno.h>
 #include <jwt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "buffer.h"
 #include "json.h"
+#include "memory.h"
 #include "text.h"
 
 #define VALUES_MAX 4096
@@ -79,8 +81,10 @@ check_signature(const struct keys *keys, const struct claimed *c, const char *te
 		return problem;
 	memcpy(copy, text, len);
 	copy[len] = '\0';
+	errno = 0;
 	if (jwt_decode(&jwt, copy, key.bytes, (int) key.len) == 0 && strcmp(jwt_alg_str(jwt_get_alg(jwt)), c->alg) == 0)
 		problem = NULL;
+	memory_require(problem == NULL || errno != ENOMEM ? "" : NULL);		/* a good token must not be refused for it */
 	jwt_free(jwt);
 	return problem;
 }
@@ -150,7 +154,7 @@ read_text_claim(struct json_value claims, const char *name, char **out)
 {
 	struct json_value v = json_member(claims, name);
 
-	*out = v.index < 0 ? strdup("") : json_strdup(v);
+	*out = v.index < 0 ? memory_string("") : json_strdup(v);
 	return *out != NULL;
 }
 
@@ -172,8 +176,6 @@ read_claims(struct token *t, const struct token_rules *r, const char *text, size
 		if (problem == NULL)
 		{
 			t->claims = buffer_take(&payload.plain, NULL);
-			if (t->claims == NULL)
-				problem = "out of memory";
 		}
 	}
 	part_free(&payload);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "memory.h"
 #include "reader.h"
 #include "text.h"
 
@@ -33,7 +34,7 @@ struct members
 struct wal2json *
 wal2json_new(void)
 {
-	return calloc(1, sizeof(struct wal2json));
+	return memory_new(sizeof(struct wal2json));
 }
 
 void

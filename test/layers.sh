@@ -42,13 +42,13 @@ present() {                     # the files of the modules named
 }
 
 # loop.c is the one event loop, which the library owns; its header shows nothing of it
-only 'libwebsockets\.h' server.c http_parts.h http.c http_request.c http_response.c http_stream.c loop.c writer.c http_page.c
+only 'libwebsockets\.h' server.c http_parts.h http.c http_request.c http_response.c http_stream.c loop.c writer.c http_page.c library_memory.c
 # pg.h is the adapter's header: it shows libpq, so it is under the same rule
 only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.c
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
 only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
-only 'openssl/.*\.h' pem.c tls.c receiver.c
+only 'openssl/.*\.h' pem.c tls.c library_memory.c receiver.c
 only 'arpa/inet\.h' address.c
 only 'zlib\.h' zip.c
 

@@ -20,6 +20,7 @@ $$
         (SELECT i.indkey::text FROM pg_index i WHERE i.indrelid = relation AND i.indisprimary),
         (SELECT string_agg(concat_ws(':', p.polcmd, p.polpermissive, p.polroles, pg_get_expr(p.polqual, p.polrelid)), ',' ORDER BY p.oid)
          FROM pg_policy p WHERE p.polrelid = relation AND p.polcmd IN ('r', '*')),
+        (SELECT sync.policy_functions(relation) WHERE EXISTS (SELECT FROM pg_class c WHERE c.oid = relation AND c.relrowsecurity)),
         (SELECT string_agg(l.relid::oid::text, ',' ORDER BY l.relid) FROM pg_partition_tree(relation) l)))
 $$;
 COMMENT ON FUNCTION sync.fingerprint(regclass) IS 'A hash of a table''s columns, key, partitions, and who may read what of it.';
@@ -144,9 +145,12 @@ BEGIN
         RETURN;
     END IF;
     IF split_part(t.fingerprint, ':', 1) <> sync.origin(t.relation) THEN
-        -- The registry's row came with a dump: nothing is mended until all of the table has come too.
+        -- The registry's row came with a dump: nothing is mended until all of the table has come too. It may also have come with all of the
+        -- database (a template, pg_upgrade), and this is the first command that changes the table here.
         IF sync.table_problem(t) IS NULL THEN
             PERFORM sync.remember_shape(t.id);
+            UPDATE sync.synced_table s SET epoch = pg_current_xact_id() WHERE s.id = t.id;
+            PERFORM sync.changed_table(t.id);
         END IF;
         PERFORM sync.unpublish();
         RETURN;
@@ -178,6 +182,14 @@ END
 $$;
 COMMENT ON FUNCTION sync.refresh_table(integer, boolean) IS
 'Takes over what DDL did to a table: new names, other policies, what is broken or mended; clients start it anew when its shape or rights changed. is_quiet: they need not.';
+
+CREATE FUNCTION sync.has_own_functions(relation regclass) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+$$
+    SELECT EXISTS (SELECT FROM pg_policy p JOIN pg_depend d ON d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
+                   JOIN pg_proc f ON f.oid = d.refobjid WHERE p.polrelid = relation AND f.pronamespace <> 'sync'::regnamespace)
+$$;
+COMMENT ON FUNCTION sync.has_own_functions(regclass) IS 'Whether a table''s policies call functions of the application.';
 
 CREATE FUNCTION sync.ddl_ended() RETURNS event_trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
@@ -217,7 +229,11 @@ BEGIN
               UNION ALL SELECT r.oid FROM pg_class r WHERE c.classid = 'pg_namespace'::regclass AND r.relnamespace = c.objid
               UNION ALL SELECT p.polrelid FROM pg_depend d JOIN pg_policy p ON p.oid = d.objid
                         WHERE c.classid = 'pg_proc'::regclass AND d.refclassid = c.classid AND d.refobjid = c.objid
-                          AND d.classid = 'pg_policy'::regclass) o (relid)) touched
+                          AND d.classid = 'pg_policy'::regclass
+              -- a function that policies call may call the one that was replaced
+              UNION ALL SELECT n.relation FROM sync.synced_table n
+                        WHERE c.classid = 'pg_proc'::regclass AND n.fingerprint IS NOT NULL AND sync.has_own_functions(n.relation)
+                          AND n.fingerprint <> sync.fingerprint(n.relation)) o (relid)) touched
     JOIN sync.synced_table t ON t.relation = touched.relid;
 END
 $$;

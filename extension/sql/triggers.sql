@@ -20,6 +20,10 @@ CREATE FUNCTION sync.policy_columns(relation regclass, OUT columns name[], OUT r
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_policy_columns';
 COMMENT ON FUNCTION sync.policy_columns(regclass) IS 'The columns that a table''s policies for reading look at, or the reason why they look at more than the row and who asks.';
 
+CREATE FUNCTION sync.policy_functions(relation regclass) RETURNS bigint
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_policy_functions';
+COMMENT ON FUNCTION sync.policy_functions(regclass) IS 'A hash of the functions that a table''s policies for reading call, and that these call: another one when one of them is replaced.';
+
 CREATE FUNCTION sync.column_kind(type oid) RETURNS "char"
     LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'sync_column_kind';
 COMMENT ON FUNCTION sync.column_kind(oid) IS 'How values of a type are written as JSON; the letters are explained in render.c.';

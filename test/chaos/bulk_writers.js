@@ -23,7 +23,7 @@ SELECT sync.create_scope('team', 'SELECT m.team_id FROM public.member m WHERE m.
 SELECT sync.enable('plain');
 SELECT sync.enable('scoped', scope => 'team', scope_column => 'team', policy_is_scope => true);
 SELECT sync.enable('judged');
-INSERT INTO plain SELECT g, 1, 0 FROM generate_series(1, ${IDS / 2}) g;
+INSERT INTO plain SELECT g, 1, 0 FROM generate_series(0, ${IDS / 2}) g;
 INSERT INTO scoped SELECT g, 1 + g % 2, 0 FROM generate_series(1, ${IDS / 2}) g;
 INSERT INTO judged SELECT g, 1 + g % 2, 0 FROM generate_series(1, ${IDS / 2}) g;
 `;

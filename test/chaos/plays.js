@@ -3,7 +3,7 @@
 //
 // A play is a file in plays/ that exports
 //   play = { row: 'G4', name: 'stream_order', title: 'one sentence', run, short?: seconds in `make test`, control?: the rule without which it must fail, or a list of such }
-//   run({ seconds, seed, random, say, most, control }) → { figures: { events: 123, gaps: 0 }, failures: ['what was seen', …] }
+//   run({ seconds, seed, random, say, most, control }) → { figures: { events: 123, gaps: 0 }, failures: ['what was seen', …], seed?: a narrower one }
 // It starts what it needs, goes on until `seconds` have passed (or its main figure reaches `most`), and leaves nothing behind.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -29,7 +29,7 @@ export async function runPlay(play, { seconds, seed, most, control, say = () => 
   const began = Date.now();
   const settings = { seconds, seed, most, control, say, random: new Random(seed) };
   const result = await play.run(settings).catch((error) => ({ figures: {}, failures: [error.stack ?? String(error)], isBroken: true }));
-  return { ...result, seed, seconds: Math.round((Date.now() - began) / 1000) };
+  return { seed, ...result, seconds: Math.round((Date.now() - began) / 1000) };
 }
 
 /** One line for people: the figures, the seed, the time, the verdict. */

@@ -1,5 +1,6 @@
 // soak_load.js - everything at once on two streamers, one with each decoder: writes, pushes, channels, server-sent events, pulls, topics, memberships, faults.
 // SPDX-License-Identifier: PostgreSQL
+import { spawnSync } from 'node:child_process';
 import { setTimeout as after } from 'node:timers/promises';
 import { Copy } from '../lib/client.js';
 import { differences, expectedRows } from '../lib/expected.js';
@@ -187,6 +188,16 @@ async function comeAndGo(stage, streamer) {
   }
 }
 
+/** What to look at when a streamer tells nothing any more; SOAK_STALL= is a program that gets its pid, as a debugger would. */
+async function evidence(stage, streamer) {
+  const text = (path) => request(`${streamer.url}${path}`).then((answer) => answer.text, (error) => String(error));
+  const rows = (query) => stage.database.sql(query).then((found) => found.map((row) => JSON.stringify(row)).join('\n'), (error) => String(error));
+  const metrics = (await text('/metrics')).split('\n').filter((line) => /^sync_(stream_ready|slot|queries|sessions|works|outbox|ring|gaps|database)/.test(line)).join('\n');
+  const program = process.env.SOAK_STALL ? spawnSync(process.env.SOAK_STALL, [String(streamer.process.pid)], { encoding: 'utf8', timeout: 60_000 }).stdout : '';
+  return ['what was to be seen then:', await text('/readyz'), metrics, await rows('SELECT * FROM pg_replication_slots'), await rows('SELECT * FROM pg_stat_replication'),
+    await rows("SELECT pid, usename, state, wait_event_type, wait_event, xact_start, query FROM pg_stat_activity WHERE datname = current_database()"), program].join('\n');
+}
+
 /** Waits for something to be seen through a streamer; what is not seen within the limit is a failure, and what to look at is told. */
 async function seen(stage, kind, streamer, condition, again = async () => {}) {
   const began = Date.now();
@@ -200,7 +211,7 @@ async function seen(stage, kind, streamer, condition, again = async () => {}) {
     if (Date.now() - began > LIMIT_MS) {
       stage.failures.push(`${kind} was not seen at ${streamer.options.plugin} in ${LIMIT_MS} ms; its log ends\n${streamer.lastLog(3000)}`);
       stage.isOver = true;
-      await stage.stalled?.(streamer);
+      stage.failures.push(await evidence(stage, streamer));
       return;
     }
   }

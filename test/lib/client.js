@@ -59,7 +59,7 @@ export class Copy {
 
 export class SyncClient {
   /** `token`: a string or a function that returns one; `join`: more members of the join payload. */
-  constructor(url, token, { label = 'main', join = {}, device_id = randomUUID(), origin } = {}) {
+  constructor(url, token, { label = 'main', join = {}, device_id = randomUUID(), origin, heartbeat_ms = 30_000 } = {}) {
     this.token = typeof token === 'function' ? token : () => token;
     this.device_id = device_id;
     this.copy = new Copy();
@@ -71,11 +71,13 @@ export class SyncClient {
     this.#label = label;
     this.#join = join;
     this.#origin = origin;
+    this.#heartbeat_ms = heartbeat_ms;
   }
 
   #label;
   #join;
   #origin;
+  #heartbeat_ms;
   #session; // announced by `ready`, in force with the next batch
   #listeners = new Set();
 
@@ -91,7 +93,7 @@ export class SyncClient {
         this.on('message', (data) => client.frames.push(data.toString()));
       }
     }
-    this.socket = new Socket(this.url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000 });
+    this.socket = new Socket(this.url, { transport: Transport, reconnectAfterMs: () => 50, rejoinAfterMs: () => 100, timeout: 20_000, heartbeatIntervalMs: this.#heartbeat_ms });
     this.socket.onError(() => {});
     this.socket.onClose((event) => this.#emit('close', event));
     this.channel = this.socket.channel(`sync:${this.#label}`, () => this.#joinPayload());

@@ -97,13 +97,13 @@ export class Postgres {
     return database;
   }
 
-  /** A fresh database with the extension and the streamer's roles. */
-  async createDatabase(name, { extension = true, roles = true } = {}) {
+  /** A fresh database with the extension and the streamer's roles, or a copy of another. */
+  async createDatabase(name, { extension = true, roles = true, template } = {}) {
     const admin = await this.connect('postgres');
-    await admin.query(`CREATE DATABASE ${name}`);
+    await admin.query(`CREATE DATABASE ${name}${template ? ` TEMPLATE ${template}` : ''}`);
     await admin.end();
     const database = this.database(name);
-    if (extension) {
+    if (extension && !template) {
       await database.sql('CREATE EXTENSION sync');
       if (roles) this.psql(name, ['-o', '/dev/null', '-f', path.join(ROOT, 'streamer/roles.sql')]);
     }

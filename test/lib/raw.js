@@ -9,7 +9,7 @@ export class RawSocket {
   static async open(streamer, { path = '/socket/websocket?vsn=2.0.0', ...options } = {}) {
     const raw = new RawSocket();
     raw.ws = new WebSocket(`ws://127.0.0.1:${streamer.port}${path}`, options);
-    raw.ws.on('message', (data) => raw.frames.push(JSON.parse(data.toString())));
+    raw.ws.on('message', (data) => raw.#take(data.toString()));
     raw.closed = new Promise((resolve) => raw.ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() })));
     const opened = new Promise((resolve, reject) => {
       raw.ws.on('open', () => resolve(raw));
@@ -20,7 +20,22 @@ export class RawSocket {
   }
 
   frames = [];
+  error; // once something came that is no JSON
   #ref = 0;
+
+  #take(text) {
+    try {
+      this.frames.push(JSON.parse(text));
+    } catch (error) {
+      this.error = error;
+    }
+  }
+
+  /** What `find` finds among the frames. */
+  look(find) {
+    if (this.error) throw this.error;
+    return this.frames.find(find);
+  }
 
   send(text) {
     this.ws.send(text);
@@ -30,7 +45,7 @@ export class RawSocket {
   async ask(topic, event, payload, join_ref) {
     const ref = String(++this.#ref);
     this.send(JSON.stringify([join_ref ?? (event === 'phx_join' ? ref : null), ref, topic, event, payload]));
-    const frame = await until(`a reply to ${event}`, () => this.frames.find((f) => f[3] === 'phx_reply' && f[1] === ref), { limit_ms: 15_000 });
+    const frame = await until(`a reply to ${event}`, () => this.look((f) => f[3] === 'phx_reply' && f[1] === ref), { limit_ms: 15_000 });
     return frame[4];
   }
 

@@ -14,8 +14,8 @@ const usualBinary = () => process.env.SYNC_STREAMER || path.join(ROOT, 'streamer
 const SANITIZER = /ERROR: (Address|Leak|Undefined\w*)Sanitizer|runtime error: /;
 
 export class Streamer {
-  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here; `binary`, `env`: another program, more environment. */
-  static async start(database, options = {}, { port, secret, binary = usualBinary(), env } = {}) {
+  /** `database`: of postgres.js; `options`: flags without their dashes, a value of true for a bare flag; `secret`: of another streamer, so that its tokens are good here; `binary`, `env`: another program, more environment; `ready`: wait until it is. */
+  static async start(database, options = {}, { port, secret, binary = usualBinary(), env, ready = true } = {}) {
     const streamer = new Streamer();
     Object.assign(streamer, { database, binary, env });
     streamer.port = port ?? (await freePort());
@@ -25,7 +25,7 @@ export class Streamer {
     writeFileSync(streamer.secretFile, streamer.secret, { mode: 0o600 });
     process.once('exit', () => rmSync(streamer.directory, { recursive: true, force: true }));
     streamer.options = options;
-    await streamer.launch();
+    await streamer.launch({ ready });
     return streamer;
   }
 

@@ -140,13 +140,24 @@ export class Model {
 
   #update(c, row) {
     const { table, me } = c;
-    const touched = Object.keys(c.data).filter((name) => !same(c.data[name], row.data[name]));
-    if (!touched.length) return success('noop', { version: row.version });
     // a version that the row never had says nothing; a create claims to know none
     const knows = c.operation === 'create' || c.local_version > row.version ? undefined : c.local_version;
     const knewValue = (name) => c.base?.[name] !== undefined && same(c.base[name], row.data[name]);
-    const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || row.writes[name].device === me;
+    // two increments of one device may arrive in another order than they were made in: each counts by its base
+    const isIncrement = (name) => table.columns[name].rule === 'counter' && typeof c.base?.[name] === 'number';
+    const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || (row.writes[name].device === me && !isIncrement(name));
     const foreignSince = (names) => knows !== undefined && names.some((name) => row.writes[name].device !== me && row.writes[name].version > knows);
+
+    // the value that the row has already is no edit, unless a counter was raised by both
+    const raisesTwice = (name) => {
+      const column = table.columns[name];
+      const isCounter = column.rule === 'counter' || Object.values(column.members ?? {}).includes('counter');
+      if (table.rule === 'lww' || !isCounter || c.base === undefined || isFree(name)) return false;
+      const { took, value } = decide(column, { base: c.base[name], server: row.data[name], local: c.data[name], newer: c.at > row.writes[name].at });
+      return took === 'mixed' && !same(value, row.data[name]);
+    };
+    const touched = Object.keys(c.data).filter((name) => !same(c.data[name], row.data[name]) || raisesTwice(name));
+    if (!touched.length) return success('noop', { version: row.version });
 
     // rows that win or lose as a whole: the base holds for all of it, or for nothing
     const whole = table.rule === 'lww';
@@ -158,6 +169,7 @@ export class Model {
     }
 
     const values = {};
+    const mixed = []; // what both wrote: nobody's, so that the device's next edit does not undo the other's
     const took = new Set();
     for (const name of touched) {
       const column = table.columns[name];
@@ -167,6 +179,7 @@ export class Model {
       if (outcome.value instanceof Error) throw new Refused(undefined);
       values[name] = outcome.value;
       if (outcome.took) took.add(outcome.took);
+      if (outcome.took === 'mixed') mixed.push(name);
     }
     const open = collided.some((name) => !table.columns[name].rule);
     if ((table.rule === 'reject' || table.rule === 'manual') && open) {
@@ -174,23 +187,24 @@ export class Model {
       this.#note(c, 'edit', logged, collided);
       return conflict(outcome, { version: row.version, logged: true, shown: true });
     }
-    return this.#settle(c, row, { values, collided, took, elsewhere: !whole && foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
+    return this.#settle(c, row, { values, mixed, collided, took, elsewhere: !whole && foreignSince(Object.keys(row.writes).filter((name) => !collided.includes(name))) });
   }
 
-  #settle(c, row, { values, collided, took, elsewhere }) {
+  #settle(c, row, { values, mixed, collided, took, elsewhere }) {
     const written = Object.keys(values).filter((name) => !same(values[name], row.data[name]));
     const local = !took.has('server') && !took.has('mixed');
     if (!written.length) {
       this.#note(c, 'edit', 'server', collided);
       return conflict('superseded', { version: row.version, logged: true, shown: true });
     }
-    this.#write(c, row, values);
+    this.#write(c, row, values, false, mixed);
     this.#note(c, 'edit', local ? 'local' : 'merged', collided);
     return success(local && !elsewhere ? 'applied' : 'merged', { version: row.version, logged: true, shown: took.has('server') });
   }
 
+  // of one write that merged some columns, what it merged counts
   #newest(row) {
-    return Object.values(row.writes).reduce((a, b) => (b.version > a.version ? b : a));
+    return Object.values(row.writes).reduce((a, b) => (b.version > a.version || (b.version === a.version && b.device === null) ? b : a));
   }
 
   #knewRow(c, row, knows) {
@@ -263,13 +277,13 @@ export class Model {
 
   // ---- writing --------------------------------------------------------------------------------------------------
 
-  /** `every`: true: every column counts as written; a name: the mark does. */
-  #write(c, row, values, every) {
+  /** `every`: true: every column counts as written; a name: the mark does. `mixed`: columns that count as nobody's. */
+  #write(c, row, values, every, mixed = []) {
     const write = { version: row.version + 1, at: c.at, device: c.me ?? null, exact: c.exact };
     const names = Object.keys(values).filter((name) => every === true || !same(values[name], row.data[name]));
     for (const name of names) {
       row.data[name] = values[name];
-      row.writes[name] = write;
+      row.writes[name] = mixed.includes(name) ? { ...write, device: null } : write;
     }
     if (typeof every === 'string') row.writes[every] = write;
     row.version++;

@@ -75,7 +75,8 @@ function mergeObject(column, base, server, local, newer) {
 }
 
 function mergeMember(rule, known, { name, server, local, newer }) {
-  if (same(server, local)) return server;
+  // a counter that both raised by as much is raised twice
+  if (same(server, local) && !(rule === 'counter' && known && !same(server, known[name]))) return server;
   if (!known) {
     if (server === undefined || local === undefined) return server ?? local;
   } else {

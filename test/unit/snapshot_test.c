@@ -55,7 +55,8 @@ sees_what_is_finished(void)
 	CHECK(snapshot_sees(&s, 9) && snapshot_sees(&s, 11) && snapshot_sees(&s, 18) && snapshot_sees(&s, 1));
 	CHECK(!snapshot_sees(&s, 10) && !snapshot_sees(&s, 14) && !snapshot_sees(&s, 19) && !snapshot_sees(&s, 20) && !snapshot_sees(&s, 1000));
 	CHECK(!snapshot_sees(&none, 0) && !snapshot_sees(&none, 1));
-	CHECK(snapshot_copy(&copy, &s) && snapshot_equal(&copy, &s) && copy.xip != s.xip);
+	snapshot_copy(&copy, &s);
+	CHECK(snapshot_equal(&copy, &s) && copy.xip != s.xip);
 	copy.xip[1] = 15;
 	CHECK(!snapshot_equal(&copy, &s) && !snapshot_equal(&none, &s));
 	buffer_init(&b);

@@ -30,6 +30,17 @@ function shoot(pid) {
   }
 }
 
+const positionOf = (token) => Buffer.from(token.split('.')[1], 'base64url').toString();
+
+/** What the server knows of a row that is wrong, for whoever has to find out why. */
+async function describe(admin, table, difference) {
+  const entity = difference.match(/^\S+ ?(?:be gone:)? (\[.*?\]|\d+)/)?.[1] ?? '';
+  const { rows } = await admin.query(
+    `SELECT (SELECT jsonb_agg(t) FROM (SELECT version, sync_xid, reason FROM sync.tombstone WHERE entity_id = $1 ORDER BY version DESC LIMIT 3) t) AS tombstones,
+            (SELECT jsonb_agg(t) FROM (SELECT sync_version, sync_xid, xmin FROM ${table} WHERE $1 IN (id::text, label)) t) AS rows, pg_current_snapshot()`, [entity]);
+  return `${entity}: ${JSON.stringify(rows[0])}`;
+}
+
 /** A lane: one server, on which history follows history. */
 class Lane {
   constructor(number, tally) {
@@ -87,6 +98,7 @@ class Lane {
     if (holder.token && answer.reset) this.tally.resets++;
     holder.copy.apply(answer);
     holder.token = answer.next_sync_token;
+    holder.positions = [...(holder.positions ?? []).slice(-11), `${limit}→${answer.changes.length} ${answer.changes[0]?.entity_type}${answer.changes[0]?.entity_id}..${answer.changes.at(-1)?.entity_type}${answer.changes.at(-1)?.entity_id} ${answer.reset ?? ""} ${positionOf(holder.token)} ${answer.has_more ? 'more' : 'end'}`];
     this.tally.pulls++;
     return answer.has_more;
   }
@@ -135,7 +147,9 @@ class Lane {
         await this.pullToTheEnd(client, holder);
         const wrong = differences(holder.copy.table(table), expected);
         this.tally.stale_rows += wrong.length;
-        if (wrong.length) failures.push(`puller ${i}, ${table}: ${wrong.length} rows wrong: ${wrong.slice(0, 3).join('; ')}`);
+        if (wrong.length) {
+          failures.push(`puller ${i}, ${table}: ${wrong.length} rows wrong: ${wrong.slice(0, 3).map((text) => text.slice(0, 300)).join('; ')}; the server: ${await describe(admin, table, wrong[0])}; its positions: ${holder.positions.join(', ')}`);
+        }
         holder.isWrong ||= wrong.length > 0;
       }
     }
@@ -176,13 +190,17 @@ class Lane {
 async function run({ seconds, random, say, most = Infinity, control }) {
   const tally = { histories: 0, crashes: 0, pulls: 0, commits: 0, rolled_back: 0, prepared: 0, copied: 0, resets: 0, stale_rows: 0 };
   const failures = [];
-  const end = Date.now() + seconds * 1000;
   const lanes = Array.from({ length: seconds > 30 && !control ? 2 : 1 }, (_, number) => new Lane(number, tally));
   const watching = setInterval(() => say(`${tally.histories} histories, ${tally.crashes} crashes, ${tally.stale_rows} stale rows`), 30_000);
   try {
     await Promise.all(lanes.map(async (lane) => {
       await lane.start();
-      while (Date.now() < end && tally.histories < most && !(control && failures.length)) failures.push(...(await lane.history(random.below(2 ** 31), control !== undefined)));
+      const end = Date.now() + seconds * 1000;
+      while ((Date.now() < end || tally.histories === 0) && tally.histories < most && !(control && failures.length)) {
+        const found = await lane.history(random.below(2 ** 31), control !== undefined);
+        found.forEach(say);
+        failures.push(...found);
+      }
     }));
   } finally {
     clearInterval(watching);

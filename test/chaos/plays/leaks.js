@@ -11,6 +11,7 @@ export const play = {
   row: 'G10',
   name: 'leaks',
   title: 'random rights and writes: nothing leaves without authorisation, by any way out, and nothing that may be seen is missing',
+  short: 10,
   control: 'scope',
   run,
 };

@@ -12,6 +12,7 @@ const USERS = { both: [1, 2], one: [1], two: [2] };
 const PLUGINS = ['wal2json', 'pgoutput'];
 const ROWS_PER_S = Number(process.env.ROWS_PER_S || 900);
 const CLIENTS = 12;
+const FENCE = '0'; // a row that no writer touches
 
 export const play = {
   row: 'G4',
@@ -50,10 +51,14 @@ function joinAll(stage) {
     const streamer = stage.streamers[i % 2];
     const sub = users[(i >> 1) % users.length];
     const watcher = new Watcher(`client ${i} (${sub}, ${streamer.options.plugin})`, stage.commits, { teams: USERS[sub], judged: ['judged'] });
-    const take = (batch) => watcher.take(batch, { loose: stage.loose.has(streamer) });
+    const take = (batch) => {
+      watcher.take(batch, { loose: stage.loose.has(streamer) });
+      for (const { entity_type, entity_id, server_version } of batch.changes) if (entity_type === 'plain' && entity_id === FENCE) client.fence = server_version;
+    };
     const told = (event) => (stage.resyncs += event === 'resync');
     stage.watchers.push(watcher);
-    stage.clients.push(new LightClient(streamer, sub, { take, told, join: i % 3 === 2 ? { fields: 'changed' } : {}, delay: () => 20 + stage.random.below(1500) }).start());
+    const client = new LightClient(streamer, sub, { take, told, join: i % 3 === 2 ? { fields: 'changed' } : {}, delay: () => 20 + stage.random.below(1500) }).start();
+    stage.clients.push(client);
   }
 }
 
@@ -106,10 +111,12 @@ async function breakStream(stage) {
   for (const streamer of stage.streamers) await tightenAgain(stage, streamer);
 }
 
-/** What the bridge brought has been sent, and what its snapshot did not show too. */
+/** What the bridge brought comes before what is written now: whoever has seen that is told by commits again, whenever it came back. */
 async function tightenAgain(stage, streamer) {
   await streamer.ready();
-  await sleep(1500);
+  const version = await stage.database.value(`UPDATE plain SET tag = 0 WHERE id = ${FENCE} RETURNING sync_version::int`);
+  const all = stage.clients.filter((client) => client.streamer === streamer);
+  await until('all have seen what was written behind the gap', () => stage.over || all.every((client) => client.fence >= version), { limit_ms: 120_000 });
   stage.loose.delete(streamer);
 }
 

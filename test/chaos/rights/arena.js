@@ -20,7 +20,6 @@ export class Arena {
   lags = []; // {kind, ms}: rows that still came after they were lost
   tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
   #number = 0;
-  #answered = new Map();
 
   static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
     const arena = new Arena();
@@ -41,7 +40,7 @@ export class Arena {
   async #enter(subjects) {
     await this.oracle.look('begin', Date.now());
     const { random } = this;
-    this.channels = subjects.map((subject, i) => new Channel(this, subject, i % 3 === 1 ? 'a channel of changed fields' : 'a channel'));
+    this.channels = [...subjects, ...subjects].map((subject, i) => new Channel(this, subject, i % 3 === 1 ? 'a channel of changed fields' : 'a channel'));
     this.pullers = subjects.filter(() => random.chance(0.4)).map((subject) => new Puller(this, subject, 'pull'));
     this.streams = subjects.filter(() => random.chance(0.4)).map((subject) => new Stream(this, subject, 'a stream of events'));
     this.realtimes = subjects.filter(() => random.chance(0.6)).map((subject) => new Realtime(this, subject, 'postgres_changes'));
@@ -57,12 +56,6 @@ export class Arena {
     const { random } = this;
     if (random.chance(0.5)) return [{ event: '*', schema: 'public' }];
     return this.schema.tables.map(({ name }) => ({ event: '*', schema: 'public', table: name, ...(random.chance(0.4) ? { filter: random.pick(['id=lt.12', 'owner=eq.ada', 'team=in.(1,2)', 'a=like.%1%']) } : {}) }));
-  }
-
-  /** The numbers of what this user's pushes were answered. */
-  answered(sub) {
-    if (!this.#answered.has(sub)) this.#answered.set(sub, new Set());
-    return this.#answered.get(sub);
   }
 
   next() {

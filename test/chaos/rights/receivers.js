@@ -13,6 +13,7 @@ export const sameValue = (a, b) => VALUE(a) === VALUE(b);
 /** One subject at one way out. `views`: as whom it is served, and from which epoch to which. */
 class Receiver {
   inbox = [];
+  fine = new Set(); // numbers in texts that it has had in sight
   told = new Set(); // deletions that were allowed once: repeats are part of the contract
   decisions = 0;
 
@@ -227,12 +228,12 @@ export class Realtime extends Receiver {
   async #join() {
     const { status, response } = await this.raw.ask('realtime:all', 'phx_join', { access_token: this.token(), config: { postgres_changes: this.bindings } });
     if (status !== 'ok') throw new Error(`realtime of ${this.who}: ${JSON.stringify(response)}`);
-    this.fresh = this.arena.oracle.epoch + 1; // what was written from now on must come
+    this.fresh = this.arena.oracle.epoch + 2; // what is written from now on must come; a step may have committed already that nobody has looked at
   }
 
   #message([, , , event, payload]) {
     if (event === 'phx_error') this.lost = this.#join().catch((error) => this.arena.failures.push(`${this.who}: ${error.message}`));
-    if (event === 'system') this.fresh = this.arena.oracle.epoch + 1;
+    if (event === 'system') this.fresh = this.arena.oracle.epoch + 2;
     if (event !== 'postgres_changes') return;
     const { table, type, record, old_record } = payload.data;
     const row = record ?? old_record;
@@ -272,7 +273,7 @@ export class Caller extends Receiver {
   /** POST /api/v1/sync/<name>; `loose`: the answer may show values that a row had before it came into sight. */
   async post(name, body, { loose } = {}) {
     const answer = await this.arena.post(name, this.subject.claims, { device_id: this.device, ...body });
-    this.#texts.push({ text: answer.text, loose, told: name === 'push' });
+    this.#texts.push({ text: answer.text, loose });
     return answer;
   }
 

@@ -4,7 +4,7 @@
 // Every table has the same columns; what differs is who may see which rows. `ghost.<table>` keeps the rows that are gone or were changed, under the
 // same policies: asking it as somebody says whether they may be told that such a row went.
 
-export const KEYS = 24; // keys of a table: 1..KEYS
+export const KEYS = 60; // keys of a table: 1..KEYS
 const USERS = ['ada', 'ben', 'cleo', 'dora', 'eve', 'finn'];
 const TEAMS = [1, 2, 3, 4];
 

@@ -249,18 +249,21 @@ async function columns(s) {
 /** Away and back: from the token, by the streamer's memory; with a transaction open meanwhile. */
 async function back(s) {
   const other = await s.world.database.connect();
-  await other.query("BEGIN; INSERT INTO note (team_id, title) VALUES (1, 'still open')");
-  const raw = await ours(s);
-  const batch = raw.frames.findLast((frame) => frame[3] === 'changes')[4];
-  raw.close();
-  const title = `while away ${randomUUID()}`;
-  await s.world.addNote(1, title);
-  const again = await joined(s, 'sync:main', { device_id: 'eve-device', ...(batch.next_sync_token ? { sync_token: batch.next_sync_token } : {}) });
-  await again.hearsText(title);
-  await other.query('COMMIT');
-  await other.end();
-  await again.hearsText('still open');
-  again.close();
+  try {
+    await other.query("BEGIN; INSERT INTO note (team_id, title) VALUES (1, 'still open')");
+    const raw = await ours(s);
+    const batch = raw.frames.findLast((frame) => frame[3] === 'changes')[4];
+    raw.close();
+    const title = `while away ${randomUUID()}`;
+    await s.world.addNote(1, title);
+    const again = await joined(s, 'sync:main', { device_id: 'eve-device', ...(batch.next_sync_token ? { sync_token: batch.next_sync_token } : {}) });
+    await again.hearsText(title);
+    await other.query('COMMIT');
+    await again.hearsText('still open');
+    again.close();
+  } finally {
+    await other.end(); // a new slot would wait for it
+  }
 }
 
 /** What comes from, and goes to, the clients of another streamer. */

@@ -14,10 +14,8 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
-#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(sync_pull);
 PG_FUNCTION_INFO_V1(sync_session_state);
@@ -250,38 +248,18 @@ check_state(void)
 				 errhint("Its own later changes would be missed: pull in a transaction of its own.")));
 }
 
-static void
-lock_tables(const Pull *pull)
-{
-	ListCell   *lc;
-	bool		all;
-
-	foreach(lc, sync_list_tables())
-	{
-		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
-
-		if (is_requested(pull, table) && sync_readable_columns(table, &all))
-			LockRelationOid(table->relid, AccessShareLock);
-	}
-}
-
-/*
- * What pull and digest begin with; pull_answer() ends the snapshot. Policies are those of the moment a table is locked, so the locks come before the
- * snapshot, as for any SELECT: else rows of before a change of policies, which a pull had to wait for, were judged by those of after it.
- */
+/* What pull and digest begin with. */
 void
 pull_begin(Pull *pull, Jsonb *request)
 {
 	read_request(pull, request);
-	lock_tables(pull);
-	PushActiveSnapshot(GetTransactionSnapshot());
 	pull->context = CurrentMemoryContext;
 	pull->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
 	initStringInfo(&pull->withdrawn);
 	select_tables(pull);
 }
 
-/* Everything runs in one snapshot. The answer is made in the caller's memory, with room for its length in front. */
+/* Everything runs in the snapshot of the calling statement: the streamer asks for the session's state beside a pull, and they must agree. The answer is made in the caller's memory, with room for its length in front. */
 Datum
 pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 {
@@ -296,7 +274,6 @@ pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 	PG_TRY();
 	{
 		make(&pull, request);
-		PopActiveSnapshot();
 	}
 	PG_FINALLY();
 	{

@@ -1,10 +1,12 @@
 /* load.c - the bench's clients: thousands of WebSocket sessions in one epoll loop that count what comes, as cheaply as possible. */
 /* SPDX-License-Identifier: PostgreSQL */
 /*
- * load PORT PATH FRAMES [track]: each line of FRAMES is the text that one client sends once it is connected (its join). A client is live when
- * "has_more":false has come. A message is a text between two '@': microseconds of CLOCK_MONOTONIC when it was written, or 0. With `track`
- * clients keep their sync token and join again with it. Lines on stdin are commands, each answered by one JSON line:
- *   open N AT_ONCE | cut AT_ONCE | live MS | reset | wait MESSAGES MS | stats | stall N | quit
+ * load PORT PATH FRAMES [track] [small]: each line of FRAMES is the text that one client sends once it is connected (its join). A client is live when
+ * "has_more":false has come. A message is a text between two '@': microseconds of CLOCK_MONOTONIC when it was written, or 0. A mark is a number
+ * below 64 between two '~': what has one is known to have come. With `track` clients keep their sync token and join again with it, with
+ * `small` the kernel keeps little for them. Lines on stdin are commands, each answered by one JSON line:
+ *   open N AT_ONCE | cut AT_ONCE | live MS | reset | wait MESSAGES MS | marks N MS | stats | stall N | unstall | quit
+ * `marks N` waits until every client has the marks 0 to N - 1; `marked` says how many have. `closed` counts the server's close frames by code.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -51,6 +53,7 @@ struct client
 	unsigned char carry_len;
 	bool	is_stalled;
 	char	carry[CARRY];
+	uint64_t marks;
 	char   *part;				/* of the sync token */
 	char   *cursor;
 };
@@ -67,6 +70,9 @@ static int	poll_fd;
 static int	port;
 static const char *path;
 static bool	tracks;
+static bool	is_small;
+static size_t closed_slow;		/* close frames: 4008, */
+static size_t closed_else;		/* and others */
 static char room[CARRY + ROOM];
 
 static struct
@@ -154,6 +160,7 @@ drop(struct client *c)
 		busy--;
 	c->step = STEP_NONE;
 	c->left = c->head_len = c->carry_len = 0;
+	c->is_stalled = false;
 	c->retry_us = clock_us() + RETRY_US + rand() % RETRY_US;
 }
 
@@ -176,6 +183,11 @@ begin(struct client *c)
 	if (c->fd < 0)
 		fail("socket");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (is_small)				/* of large segments, as the loopback has them, the server's side would keep megabytes */
+	{
+		setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &(int) {4096}, sizeof(int));
+		setsockopt(c->fd, IPPROTO_TCP, TCP_MAXSEG, &(int) {536}, sizeof(int));
+	}
 	c->step = STEP_CONNECTING;
 	busy++;
 	if (connect(c->fd, (struct sockaddr *) &to, sizeof(to)) != 0 && errno != EINPROGRESS)
@@ -245,6 +257,24 @@ keep(char **kept, const char *data, size_t len, const char *name)
 	*kept = strndup(found, (size_t) (end - found));
 }
 
+/* The headers of frames hold any byte: only one or two digits between two '~' are a mark. Where one that is cut in the middle begins. */
+static const char *
+scan_marks(struct client *c, const char *at, const char *end)
+{
+	for (; (at = memchr(at, '~', (size_t) (end - at))) != NULL; at++)
+	{
+		size_t	digits = 1;
+
+		while (digits < 3 && at + digits < end && at[digits] >= '0' && at[digits] <= '9')
+			digits++;
+		if (at + digits == end && digits < 4)
+			return at;
+		if (digits > 1 && at[digits] == '~')
+			c->marks |= UINT64_C(1) << (strtoul(at + 1, NULL, 10) & 63);
+	}
+	return end;
+}
+
 /* data begins with the carry of last time. What begins here and ends in the next piece is carried on. */
 static void
 scan(struct client *c, const char *data, size_t len, int64_t now_us)
@@ -276,6 +306,9 @@ scan(struct client *c, const char *data, size_t len, int64_t now_us)
 		live++;
 		busy--;
 	}
+	at = scan_marks(c, data, end);
+	if (at < rest)
+		rest = at;
 	if (rest == end && c->step == STEP_JOINED)
 		rest = len > 20 ? end - 20 : data;
 	c->carry_len = (unsigned char) (end - rest < CARRY ? end - rest : CARRY);
@@ -310,6 +343,8 @@ walk(struct client *c, const unsigned char *data, size_t len)
 			c->left = c->left << 8 | c->head[i];
 		c->head_len = 0;
 		seen.frames++;
+		if ((c->head[0] & 0x0f) == 8)
+			*(len >= 2 && data[0] == 4008 >> 8 && data[1] == (4008 & 255) ? &closed_slow : &closed_else) += 1;
 		if ((c->head[0] & 0x0f) == 9)
 			send_frame(c, 10, ".", 1);
 	}
@@ -417,13 +452,25 @@ turn(int wait_ms)
 		connect_more();
 }
 
+static size_t
+count_marked(uint64_t wanted_marks)
+{
+	size_t	count = 0;
+
+	for (size_t i = 0; i < wanted; i++)
+		count += (clients[i].marks & wanted_marks) == wanted_marks;
+	return count;
+}
+
+static uint64_t all_marks;		/* last asked for */
+
 static void
 report(int64_t begin_us)
 {
 	printf("{\"ms\":%.3f,\"clients\":%zu,\"live\":%zu,\"drops\":%zu,\"messages\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64
-		   ",\"first_us\":%" PRId64 ",\"last_us\":%" PRId64 ",\"timed\":%" PRIu64 ",\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"most\":%" PRId64 "}\n",
+		   ",\"first_us\":%" PRId64 ",\"last_us\":%" PRId64 ",\"timed\":%" PRIu64 ",\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"most\":%" PRId64 ",\"marked\":%zu,\"closed_slow\":%zu,\"closed_else\":%zu}\n",
 		   (double) (clock_us() - begin_us) / 1000, wanted, live, drops, seen.messages, seen.frames, seen.bytes, seen.first_us, seen.last_us,
-		   seen.timed, percentile(0.5), percentile(0.99), seen.most_us);
+		   seen.timed, percentile(0.5), percentile(0.99), seen.most_us, count_marked(all_marks), closed_slow, closed_else);
 	fflush(stdout);
 }
 
@@ -456,7 +503,34 @@ stall(size_t n)
 {
 	for (size_t i = 0; i < n && i < wanted; i++)
 		if (clients[i].fd >= 0)
+		{
 			watch(&clients[i], EPOLL_CTL_MOD, 0);
+			clients[i].is_stalled = true;
+		}
+}
+
+static void
+unstall(void)
+{
+	for (size_t i = 0; i < wanted; i++)
+	{
+		if (clients[i].is_stalled && clients[i].fd >= 0)
+			watch(&clients[i], EPOLL_CTL_MOD, EPOLLIN);
+		clients[i].is_stalled = false;
+	}
+}
+
+static void
+until_marked(int64_t begin_us, long long marks, int64_t limit_ms)
+{
+	all_marks = marks >= 64 ? ~UINT64_C(0) : (UINT64_C(1) << marks) - 1;
+	for (int i = 0; clock_us() - begin_us < limit_ms * 1000; i++)
+	{
+		turn(10);
+		if (i % 16 == 0 && count_marked(all_marks) == wanted)
+			break;
+	}
+	report(begin_us);
 }
 
 static bool
@@ -484,6 +558,13 @@ obey(char *line)
 	{
 		while (seen.messages < (uint64_t) a && clock_us() - begin_us < b * 1000)
 			turn(10);
+		report(begin_us);
+	}
+	else if (sscanf(line, "marks %lld %lld", &a, &b) == 2)
+		until_marked(begin_us, a, b);
+	else if (strncmp(line, "unstall", 7) == 0)
+	{
+		unstall();
 		report(begin_us);
 	}
 	else if (sscanf(line, "stall %lld", &a) == 1)
@@ -535,7 +616,11 @@ main(int argc, char **argv)
 		return 2;
 	port = atoi(argv[1]);
 	path = argv[2];
-	tracks = argc > 4;
+	for (int i = 4; i < argc; i++)
+	{
+		tracks = tracks || strcmp(argv[i], "track") == 0;
+		is_small = is_small || strcmp(argv[i], "small") == 0;
+	}
 	read_frames(argv[3]);
 	poll_fd = epoll_create1(EPOLL_CLOEXEC);
 	fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);

@@ -1,5 +1,6 @@
 // tools.js - what the sections of the stream bench share: the world of teams, its crowd of clients, the floor's server, pg_recvlogical, writers.
 // SPDX-License-Identifier: PostgreSQL
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -92,13 +93,16 @@ class Tool {
   }
 }
 
+/** Makes them, where a target of the Makefile has not. */
+export const buildTools = () => execFileSync('make', ['-s', '--no-print-directory', '-C', path.join(ROOT, 'streamer'), 'bench-tools'], { stdio: ['ignore', 'ignore', 'inherit'] });
+
 /** Clients of the crowd: open(n), wait(messages), stats. `joins`: one frame for each. */
 export class Crowd extends Tool {
-  constructor(port, joins, { track = false, socket = SOCKET } = {}) {
+  constructor(port, joins, { track = false, small = false, socket = SOCKET } = {}) {
     const directory = mkdtempSync(path.join(tmpdir(), 'sync-load.'));
     const file = path.join(directory, 'joins');
     writeFileSync(file, joins.map((join) => `${join}\n`).join(''), { mode: 0o600 });
-    super('load', [String(port), socket, file, ...(track ? ['track'] : [])]);
+    super('load', [String(port), socket, file, ...(track ? ['track'] : []), ...(small ? ['small'] : [])]);
     this.process.exited.then(() => rmSync(directory, { recursive: true, force: true }));
   }
 

@@ -96,6 +96,11 @@ export class Hopper {
     this.line.send([this.joining, this.joining, this.topic, 'phx_join', payload]);
   }
 
+  /** Where its token stands, for people. */
+  get position() {
+    return this.token && Buffer.from(this.token.split('.')[1], 'base64url').toString();
+  }
+
   forget() {
     this.copy = new Copy();
     this.token = undefined;
@@ -118,7 +123,7 @@ export class Hopper {
       this.visits += this.isLive;
       if (stays() && this.isLive && !this.isGone) return;
       await sleep(this.random.below(this.random.chance(0.3) ? 150 : 30));
-      if (this.random.chance(0.02)) this.line.cut();
+      if (!stays() && this.random.chance(0.02)) this.line.cut(); // with those that it shares it with
       else await this.leave();
       if (this.isGone && !this.isLive) await sleep(20);
     }

@@ -3,9 +3,13 @@
 import { randomUUID } from 'node:crypto';
 import { sleep } from '../lib/wait.js';
 
-export const ROWS = 600;
+export const DEVICES = 4;
 export const LANES = 3; // of a device: each pushes rows of its own, so that the edits of one device to one row come in order
-const INCREMENTS = 150;
+const SHARED = 60; // rows that all devices count in: what a merge costs, and writes to the conflict log, keeps them few
+const OWN = 200; // rows of a lane
+export const ROWS = SHARED + DEVICES * LANES * OWN;
+const SHARED_INCREMENTS = 5;
+const OWN_INCREMENTS = 150;
 const CREATES = 20;
 const KEPT = 20; // batches of a lane that may come once more, much later
 const MOST_TRIES = 5;
@@ -31,7 +35,7 @@ SELECT sync.set_column_rule('tally', 'op', 'client');
 SELECT sync.enable('made');
 SELECT sync.enable('title');
 INSERT INTO tally SELECT i FROM generate_series(1, ${ROWS}) i;
-INSERT INTO title SELECT i, 'server' FROM generate_series(1, ${ROWS}) i;
+INSERT INTO title SELECT i, 'server' FROM generate_series(1, ${SHARED}) i;
 UPDATE title SET body = 'server, again';
 `;
 
@@ -87,13 +91,14 @@ export class Device {
   }
 
   #batch(lane) {
-    const rows = Array.from({ length: ROWS / LANES }, (_, i) => 1 + lane + i * LANES);
-    const changes = [];
-    for (let i = 0; i < INCREMENTS; i++) changes.push(this.#increment(rows.splice(this.random.below(rows.length), 1)[0]));
+    const shared = Array.from({ length: SHARED / LANES }, (_, i) => 1 + lane + i * LANES);
+    const own = Array.from({ length: OWN }, (_, i) => 1 + SHARED + (this.number * LANES + lane) * OWN + i);
+    const some = (rows, count) => Array.from({ length: count }, () => rows.splice(this.random.below(rows.length), 1)[0]);
+    const changes = [...some(shared, SHARED_INCREMENTS), ...some(own, OWN_INCREMENTS)].map((row) => this.#increment(row));
     for (let i = 0; i < CREATES; i++) changes.push(this.#change('create', 'made', randomUUID(), (op) => ({ op })));
     this.tally.creates += CREATES;
     // edited long ago, and somebody else has written it since: it loses
-    changes.push(this.#change('update', 'title', String(1 + this.random.below(ROWS)), (op) => ({ body: op }), { local_version: 1, timestamp: '2020-01-01T00:00:00Z' }));
+    changes.push(this.#change('update', 'title', String(1 + this.random.below(SHARED)), (op) => ({ body: op }), { local_version: 1, timestamp: '2020-01-01T00:00:00Z' }));
     this.tally.conflicts++;
     return new Batch(this.device_id, changes);
   }

@@ -205,7 +205,8 @@ export class ClockCase {
   #follow(row, me) {
     for (const column of COLUMNS) {
       const value = row.data?.[column];
-      if (value && !this.writers.has(value)) this.writers.set(value, { me, version: row.version });
+      const isNew = !this.row.living && row.living && this.table.deletes === 'hard'; // an insert writes every column
+      if (value && (isNew || !this.writers.has(value))) this.writers.set(value, { me, version: row.version });
     }
     if (row.version !== this.row.version) this.newest = me;
     if (row.living) this.past.push({ version: row.version, data: row.data });

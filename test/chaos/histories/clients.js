@@ -94,7 +94,7 @@ class Phone extends SyncClient {
 
   take(batch) {
     const { owner } = this;
-    if (owner.phone !== this) return; // hung up: nobody listens
+    if (this.isHungUp) return; // nobody listens, whatever was still on its way
     owner.examine(batch.changes);
     owner.trace?.push({ ms: Date.now() - owner.history.start, token: this.sync_token, answer: batch, streamer: owner.streamer });
     try {
@@ -119,6 +119,7 @@ export class LiveClient extends Client {
   hangUp({ politely = false } = {}) {
     const { socket } = this.phone;
     this.phone.socket = undefined;
+    this.phone.isHungUp = true;
     const line = socket?.conn;
     socket?.disconnect();
     if (!politely) line?.terminate();

@@ -9,21 +9,20 @@ import { isRunning } from '../../lib/process.js';
 import { Random } from '../../lib/random.js';
 import { Streamer } from '../../lib/streamer.js';
 import { sleep, until, within } from '../../lib/wait.js';
-import { Device, LANES, SCHEMA } from '../pushers.js';
+import { Device, DEVICES, LANES, ROWS, SCHEMA } from '../pushers.js';
 
 const SETTINGS = {
   shared_buffers: '32MB', max_connections: '60', checkpoint_timeout: '1h', max_wal_size: '4GB', wal_writer_delay: '10s', wal_writer_flush_after: '1GB', log_min_messages: 'panic',
   'sync.max_conflicts': '1000000000', 'sync.max_ledger': '1000000000',
 };
 const OPTIONS = { 'max-requests-per-second': 0, 'max-clients-per-user': 0, 'log-level': 'warning', 'log-pulls': 'off' };
-const DEVICES = 4;
 const LIMIT_MS = 120_000;
 const PASSING = /^(57P0|08|40001|40P01|55P03|53300|25P0)/;
 
 class Stage {
   failures = [];
   tally = { operations: 0, increments: 0, creates: 0, conflicts: 0, pushes: 0, cut: 0, kills: 0, kills_at_commit: 0, server_crashes: 0, lost: 0, doubled: 0 };
-  sums = new Array(1000).fill(0);
+  sums = new Array(ROWS + 1).fill(0);
   sessions = new Map(); // user → idle connections of its own
 
   async start({ seconds, random }) {

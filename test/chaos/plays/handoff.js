@@ -134,13 +134,17 @@ const readTables = async (database) => Promise.all(['event', 'note'].map(async (
 async function compare(stage, { limit_ms }) {
   await stage.load.hold();
   const tables = await readTables(stage.database);
-  await until('all copies are complete', () => stage.hoppers.every(({ copy }) => !holes(copy, tables).length), { limit_ms, every_ms: 50 }).catch(() => {});
+  const areComplete = async () => {
+    for (const hopper of stage.hoppers) if (hopper.isGone) await hopper.join();
+    return stage.hoppers.every(({ copy }) => !holes(copy, tables).length);
+  };
+  await until('all copies are complete', areComplete, { limit_ms, every_ms: 50 }).catch(() => {});
   const failures = [];
   for (const hopper of stage.hoppers) {
     const found = holes(hopper.copy, tables);
     if (!found.length) continue;
     stage.tally.holes += found.length;
-    failures.push(`${hopper.topic} after ${hopper.visits} hand-offs, ${hopper.isGone ? 'gone' : 'live'}: ${found.length} rows, e.g. ${found.slice(0, 3).join('; ')}`);
+    failures.push(`${hopper.topic} after ${hopper.visits} hand-offs, ${hopper.isGone ? 'gone' : 'live'} with ${hopper.line.streamer.options.plugin}, token ${hopper.position}: ${found.length} rows, e.g. ${found.slice(0, 3).join('; ')}`);
     hopper.forget();
   }
   stage.tally.comparisons++;
@@ -189,7 +193,9 @@ async function run({ seconds, random, say, most = Infinity, control }) {
     const end = Date.now() + seconds * 1000;
     let told = Date.now();
     do {
-      failures.push(...(await hopAndCompare(stage, { end, control })));
+      const found = await hopAndCompare(stage, { end, control });
+      found.forEach((text) => say(text));
+      failures.push(...found);
       await count(stage);
       if (Date.now() - told > 30_000) {
         say(`${tally.hand_offs} hand-offs, ${tally.holes} holes`);

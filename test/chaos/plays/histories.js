@@ -57,6 +57,7 @@ async function run({ seconds, seed, most = Infinity, control, say }) {
         for (const [name, value] of Object.entries(history.tally)) sums[name] = (sums[name] ?? 0) + value;
         if (history.failures.length) {
           divergent++;
+          for (const text of history.failures) say(`SEED=${own}: ${text.slice(0, 600)}`);
           result.seed ??= own;
           result.failures.push(...history.failures.map((text) => `SEED=${own}: ${text}`), `SEED=${own}: ${history.notes.join('; ')}`);
         }

@@ -30,7 +30,7 @@ async function run({ seconds, random, say, most = Infinity }) {
     stage.commits = await Commits.start(server, stage.database, TABLES);
     for (const plugin of PLUGINS) stage.streamers.push(await Streamer.start(stage.database, { plugin, 'max-queue': '4M', 'max-clients-per-user': 0 }, { secret: stage.streamers[0]?.secret }));
     joinAll(stage);
-    await until('all clients are live', () => stage.clients.every((client) => client.isLive), { limit_ms: 60_000 });
+    await until('all clients are live', () => stage.clients.every((client) => client.isLive), { limit_ms: 180_000 });
     await perform(stage, { seconds, say, most });
     await untilEqual(stage);
     return result(stage);
@@ -114,7 +114,7 @@ async function breakStream(stage) {
 /** What the bridge brought comes before what is written now: whoever has seen that is told by commits again, whenever it came back. */
 async function tightenAgain(stage, streamer) {
   await streamer.ready();
-  const version = await stage.database.value(`UPDATE plain SET tag = 0 WHERE id = ${FENCE} RETURNING sync_version::int`);
+  const version = await stage.database.value(`UPDATE plain SET tag = tag + 1 WHERE id = ${FENCE} RETURNING sync_version::int`);
   const all = stage.clients.filter((client) => client.streamer === streamer);
   await until('all have seen what was written behind the gap', () => stage.over || all.every((client) => client.fence >= version), { limit_ms: 120_000 });
   stage.loose.delete(streamer);

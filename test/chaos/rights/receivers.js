@@ -13,6 +13,7 @@ export const sameValue = (a, b) => VALUE(a) === VALUE(b);
 /** One subject at one way out. `views`: as whom it is served, and from which epoch to which. */
 class Receiver {
   inbox = [];
+  waiting = []; // {table, id, version, at, kind}: rows that were lost and are still in the copy, for all we know
   fine = new Set(); // numbers in texts that it has had in sight
   told = new Set(); // deletions that were allowed once: repeats are part of the contract
   decisions = 0;
@@ -49,6 +50,22 @@ class Receiver {
     for (const { entity_type, keep } of withdrawn) this.note('keep', { table: entity_type, keep });
   }
 
+  /** A row that was in sight until a step of this kind, committed at this time. */
+  lost({ table, id, version }, kind, at) {
+    if (Number(this.copy?.table(table).get(id)?.server_version) === version) this.waiting.push({ table, id, version, kind, at });
+    else if (this.applied) this.arena.withdrawals.push({ kind, ms: Math.max(0, this.applied - at) });
+  }
+
+  /** After a batch: how long those rows took that are gone now. */
+  settleLost() {
+    this.applied = Date.now();
+    this.waiting = this.waiting.filter(({ table, id, version, kind, at }) => {
+      if (Number(this.copy.table(table).get(id)?.server_version) === version) return true;
+      this.arena.withdrawals.push({ kind, ms: this.applied - at });
+      return false;
+    });
+  }
+
   /** What differs between its copy and what its subject sees now. */
   differences() {
     const { oracle } = this.arena;
@@ -80,7 +97,9 @@ export class Channel extends Receiver {
     this.copy = this.client.copy;
     this.#guard();
     this.client.onEvent((name, payload) => {
-      if (name === 'changes') this.batch(payload);
+      if (name !== 'changes') return;
+      this.batch(payload);
+      this.settleLost();
     });
     await this.client.connect();
     await this.client.caughtUp();
@@ -196,6 +215,7 @@ export class Stream extends Receiver {
     const batch = JSON.parse(field('data'));
     this.batch(batch);
     this.copy.apply(batch);
+    this.settleLost();
     this.last = field('id') || this.last;
     if (batch.has_more === false) this.caughtUp = true;
   }

@@ -45,6 +45,8 @@ say "setup: packages"
 test/setup.sh || exit 1
 say "build: extension and streamer, warnings are errors"
 make -s -j"$(nproc)" all || { echo "the build failed: nothing was tested" >&2; exit 1; }
+say "build: the streamer once more under the sanitizers"
+make -s -j"$(nproc)" -C streamer SANITIZE=address,undefined all faults || { echo "the build failed: nothing was tested" >&2; exit 1; }
 say "install: the extension into $("$PG_CONFIG" --version)"
 test/install.sh || exit 1
 say "cluster: a private PostgreSQL for the SQL tests"
@@ -58,5 +60,6 @@ step "isolation: what two sessions do to each other" 'tests? (passed|failed)' te
 step "pgtap: catalogue, privileges, functions" '^(All tests|Files=|Result:|Failed )' test/regress.sh pgtap
 step "unit: the streamer's pure modules" '^[0-9]+ passed, [0-9]+ failed' make -s -C streamer unit
 step "fuzz: every pure parser under libFuzzer, its corpus and some new inputs" '^fuzz: [0-9]+ fuzzers' test/node.sh fuzz/fuzz.js short
+step "sanitized: two end-to-end files under ASan, LSan and UBSan" '^sanitized:' env TESTS="connect_live realtime_changes" SYNC_PLUGIN=pgoutput test/sanitized.sh
 step "e2e: real processes and the npm phoenix client" '^((ℹ|#) (tests|pass|fail|cancelled|skipped|duration_ms)|e2e: )' test/node.sh e2e.js
 summary

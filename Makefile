@@ -45,7 +45,7 @@ all install clean:
 	@echo "pg_config or PGXS not found: install postgresql-server-dev, or run test/setup.sh as root on Debian" >&2; exit 1
 endif
 
-.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash chaos soak controls property mutations bench bench-sql bench-stream lint layers docs setup help fuzz
+.PHONY: streamer install-streamer install-extension clean-streamer test demo regress isolation pgtap unit e2e chinook crash chaos soak controls property sanitized sanitized-sql mutations bench bench-sql bench-stream lint layers docs setup help fuzz
 
 streamer:
 	$(MAKE) -C streamer all
@@ -93,6 +93,12 @@ controls: all
 fuzz:
 	@test/node.sh fuzz/fuzz.js
 
+sanitized:
+	@test/sanitized.sh
+
+sanitized-sql:
+	@test/sanitized_sql.sh
+
 property:
 	@test/node.sh property/push.js
 
@@ -137,6 +143,8 @@ help:
 	@echo "make soak                           everything at once for half an hour with random faults: equal copies, flat memory; SECONDS= SEED="
 	@echo "make controls                       the plays that must fail with a rule switched off, in a build of its own; RULES= SECONDS= SEED="
 	@echo "make fuzz                           every parser under libFuzzer; TESTS=\"json token\" SECONDS= RUNS= SEED= MERGE=1"
+	@echo "make sanitized                      e2e with a streamer under ASan, LSan and UBSan; TESTS=\"tls gap\""
+	@echo "make sanitized-sql                  the extension's tests under ASan and UBSan, BY=valgrind under valgrind; STEPS=\"regress\" TESTS= CASES= E2E="
 	@echo "make property                       random pushes against a model of the rules; CASES= SEED= MIX=typical TABLE= MOST="
 	@echo "make mutations                      breaks the code on purpose, in a copy: does each test see it? ROWS=\"X4 X10\""
 	@echo "make bench                          commit to client: p50, p99; RATE= SECONDS= IDLE="

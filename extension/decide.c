@@ -53,20 +53,6 @@ known_version(const Change *change, const Row *row)
 	return change->local_version;
 }
 
-/* Did the client know the column's last write? Then its edit follows on, whatever the clocks say. */
-static bool
-is_free(const Deciding *d, int column)
-{
-	const SyncWrite *last = &d->last[column];
-	const Field *base = base_of(d, column);
-
-	if (last->device == d->push->device_hash)
-		return true;
-	if (base && value_equals_row(d->table, base, d->row))
-		return true;
-	return known_version(d->change, d->row) >= last->version;
-}
-
 /* A column of JSON that has rules for members only is merged member by member. */
 static SyncRule
 rule_of(const SyncTable *table, int column)
@@ -76,6 +62,23 @@ rule_of(const SyncTable *table, int column)
 	if (rule)
 		return rule->rule;
 	return table->columns[column].rules ? RULE_OBJECT : table->rule == RULE_MERGE ? RULE_LWW : table->rule;
+}
+
+/*
+ * Did the client know the column's last write? Then its edit follows on, whatever the clocks say. Its own write it knew; but two increments of one device may
+ * arrive in another order than they were made in, and then each counts by its base.
+ */
+static bool
+is_free(const Deciding *d, int column)
+{
+	const SyncWrite *last = &d->last[column];
+	const Field *base = base_of(d, column);
+
+	if (last->device == d->push->device_hash && !(base && !base->isnull && rule_of(d->table, column) == RULE_COUNTER))
+		return true;
+	if (base && value_equals_row(d->table, base, d->row))
+		return true;
+	return known_version(d->change, d->row) >= last->version;
 }
 
 static void

@@ -215,7 +215,10 @@ sync_render_timestamp(StringInfo out, TimestampTz at)
 	char		text[MAXDATELEN + 1];
 	int			len = sync_format_timestamp(text, at, true);
 
-	if (len == 0)
+	/* A client's clock may say so. */
+	if (TIMESTAMP_NOT_FINITE(at))
+		len = sprintf(text, "%s", TIMESTAMP_IS_NOBEGIN(at) ? EARLY : LATE);
+	else if (len == 0)
 	{
 		if (timestamp2tm(at, NULL, &tm, &fsec, NULL, NULL) != 0)
 			ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));

@@ -259,7 +259,7 @@ pull_begin(Pull *pull, Jsonb *request)
 	select_tables(pull);
 }
 
-/* Everything runs in the snapshot of the calling statement. The answer is made in the caller's memory, with room for its length in front. */
+/* Everything runs in the snapshot of the calling statement: the streamer asks for the session's state beside a pull, and they must agree. The answer is made in the caller's memory, with room for its length in front. */
 Datum
 pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request))
 {

@@ -322,6 +322,7 @@ sync_rollback_to(PG_FUNCTION_ARGS)
 	Datum		keys[INDEX_MAX_KEYS];
 	Datum		image;
 	text	   *answer;
+	char	   *told;
 	bool		isnull;
 	int64		version = PG_GETARG_INT64(2);
 
@@ -334,8 +335,9 @@ sync_rollback_to(PG_FUNCTION_ARGS)
 	if (isnull)
 		refuse_missing();
 	write_image(table, entity_id, keys, image);
+	told = describe(table, entity_id, keys);	/* queries, which end in SPI's memory */
 	MemoryContextSwitchTo(caller);
-	answer = cstring_to_text(describe(table, entity_id, keys));
+	answer = cstring_to_text(told);
 	SPI_finish();
 	PG_RETURN_TEXT_P(answer);
 }
@@ -348,6 +350,7 @@ sync_restore(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	Datum		keys[INDEX_MAX_KEYS];
 	text	   *answer;
+	char	   *told;
 	bool		isnull = true;
 
 	if (!sync_parse_entity_id(table, entity_id, keys))
@@ -363,8 +366,9 @@ sync_restore(PG_FUNCTION_ARGS)
 			refuse_missing();
 		write_image(table, entity_id, keys, image);
 	}
+	told = describe(table, entity_id, keys);	/* queries, which end in SPI's memory */
 	MemoryContextSwitchTo(caller);
-	answer = cstring_to_text(describe(table, entity_id, keys));
+	answer = cstring_to_text(told);
 	SPI_finish();
 	PG_RETURN_TEXT_P(answer);
 }

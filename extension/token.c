@@ -229,10 +229,13 @@ read_session(SyncToken *token, const char *text, int len)
 {
 	int			size;
 	char	   *bytes = decode_base64url(text, len, &size);
-	Reader		r = {(unsigned char *) bytes, (unsigned char *) bytes + size, false};
+	Reader		r = {(unsigned char *) bytes, NULL, false};
 	int			i;
 
-	if (bytes == NULL || get_int(&r, 1) != SESSION_FORMAT)
+	if (bytes == NULL)
+		return false;
+	r.end = r.p + size;
+	if (get_int(&r, 1) != SESSION_FORMAT)
 		return false;
 	token->system_id = get_int(&r, 8);
 	token->incarnation = (uint32) get_int(&r, 4);

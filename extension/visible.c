@@ -10,12 +10,14 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
+#include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
@@ -407,6 +409,17 @@ read_question(Question *q, Jsonb *request)
 	}
 }
 
+/* As pull does: the locks first, so that policies are not younger than the rows they judge. Rights are checked as each identity. */
+static void
+lock_tables(const Question *q)
+{
+	int			i;
+
+	for (i = 0; i < q->ntables; i++)
+		if (q->tables[i].table)
+			LockRelationOid(q->tables[i].table->relid, AccessShareLock);
+}
+
 Datum
 sync_visible_keys(PG_FUNCTION_ARGS)
 {
@@ -418,6 +431,8 @@ sync_visible_keys(PG_FUNCTION_ARGS)
 	if (InLocalUserIdChange() || InSecurityRestrictedOperation())
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("sync.visible_keys() takes other roles"),
 						errhint("Call it directly, not from a SECURITY DEFINER function.")));
+	lock_tables(&q);
+	PushActiveSnapshot(GetTransactionSnapshot());
 	initStringInfo(&out);
 	appendStringInfoSpaces(&out, VARHDRSZ);
 	appendStringInfo(&out, "{\"snapshot\":\"%s\",\"identities\":[", sync_snapshot_text(sync_snapshot_now()));
@@ -425,6 +440,7 @@ sync_visible_keys(PG_FUNCTION_ARGS)
 	PG_TRY();
 	{
 		put_identities(&out, &q);
+		PopActiveSnapshot();
 	}
 	PG_FINALLY();
 	{

@@ -62,6 +62,7 @@ this_transaction(void)
 {
 	static bool is_registered = false;
 	MemoryContext before;
+	Concerned  *made;
 
 	if (concerned)
 		return concerned;
@@ -69,9 +70,10 @@ this_transaction(void)
 		RegisterXactCallback(transaction_ends, NULL);
 	is_registered = true;
 	before = MemoryContextSwitchTo(TopTransactionContext);
-	concerned = palloc0(sizeof(Concerned));
-	concerned->key = sync_message_key();
+	made = palloc0(sizeof(Concerned));
+	made->key = sync_message_key();
 	MemoryContextSwitchTo(before);
+	concerned = made;			/* whole: what fails above leaves none to a transaction that goes on after a savepoint */
 	return concerned;
 }
 

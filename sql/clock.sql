@@ -107,6 +107,12 @@ RESET ROLE;
 REVOKE EXECUTE ON FUNCTION sync.clock(regclass, text) FROM clock_stranger;
 DROP ROLE clock_stranger;
 
+-- A client's clock that stands before all time
+SET request.jwt.claims = '{"sub":"ada"}';
+SELECT sync.push('{"device_id":"d","changes":[{"operation":"create","entity_type":"clock_pair","entity_id":"[\"3\",\"c\"]","data":{"b":"c"},"timestamp":"-infinity"}]}') ->> 'success' AS pushed;
+RESET request.jwt.claims;
+SELECT sync.clock('clock_pair', '["3","c"]') #> '{a,edited_at}' AS edited_at;
+
 -- Cleaning up
 SELECT sync.disable_all();
 DROP VIEW clock_now, clock_wide_now;

@@ -4,7 +4,7 @@ SET client_min_messages = warning;
 CREATE TABLE likes (id int PRIMARY KEY, n int NOT NULL DEFAULT 0, tags jsonb NOT NULL DEFAULT '[]', state jsonb NOT NULL DEFAULT '{"views": 0}', title text);
 SELECT sync.enable('likes');
 SELECT sync.set_column_rule('likes', path, rule) FROM (VALUES ('n', 'counter'), ('tags', 'union'), ('state.views', 'counter')) r (path, rule);
-INSERT INTO likes VALUES (1), (2), (3), (4), (5);
+INSERT INTO likes VALUES (1), (2), (3), (4), (5), (6);
 CREATE FUNCTION add(who text, row_id int, base jsonb, data jsonb, more jsonb DEFAULT '{}') RETURNS text LANGUAGE plpgsql AS
 $$
 DECLARE
@@ -37,5 +37,7 @@ SELECT add('ben', 5, '{"n":0}', '{"n":1,"title":"Ben"}', '{"timestamp":"2026-01-
     add('ada', 5, '{"n":1,"title":"Ada"}', '{"n":2,"title":"Ada again"}', '{"timestamp":"2025-01-01"}') AS ada;
 SELECT n, title FROM likes WHERE id = 5;
 SELECT key, (value ->> 'version')::int AS version, value ? 'device' AS by_device FROM jsonb_each(sync.clock('likes', '5')) ORDER BY key;
+-- edits of one device on top of each other that arrive in another order
+SELECT add('ada', 6, '{"n":0}', '{"n":1}') AS first, add('ada', 6, '{"n":3}', '{"n":6}') AS third, add('ada', 6, '{"n":1}', '{"n":3}') AS second;
 DROP FUNCTION add;
 DROP TABLE likes;

@@ -213,6 +213,13 @@ check_slot(struct check *c, PGconn *conn, enum plugin plugin)
 }
 
 static void
+check_places(struct check *c, PGconn *upkeep, PGconn *query, PGconn *replication)
+{
+	judge(c, strcmp(PQdb(upkeep), PQdb(replication)) == 0 && strcmp(PQdb(query), PQdb(replication)) == 0, "all connections reach the same database",
+		  "name one database in --database, --query-database and --upkeep-database");
+}
+
+static void
 check_replication(struct check *c, PGconn *conn, const char *system_id, enum plugin plugin)
 {
 	judge(c, strcmp(ask(conn, "IDENTIFY_SYSTEM"), system_id) == 0, "all connections reach the same server",
@@ -263,6 +270,8 @@ check_run(const struct options *o, FILE *out)
 		check_query(&c, query, o);
 	if (replication != NULL && upkeep != NULL)
 		check_replication(&c, replication, system_id, (enum plugin) o->plugin);
+	if (replication != NULL && upkeep != NULL && query != NULL)
+		check_places(&c, upkeep, query, replication);
 	PQfinish(upkeep);
 	PQfinish(query);
 	PQfinish(replication);

@@ -265,11 +265,15 @@ is_unpublished(struct feed *f, const struct sync_tables *t)
 static void
 use_tables(struct feed *f, struct sync_tables *t, const char *text)
 {
+	bool	is_renewed = f->tables != NULL && strcmp(f->tables->incarnation, t->incarnation) != 0;
+
 	tables_free(f->tables);
 	f->tables = t;
 	free(f->tables_text);
 	f->tables_text = memory_string(text);
 	log_event(LOG_LEVEL_INFO, "tables_read", "count=%d", t->count);
+	if (is_renewed)
+		f->calls.renewed(f->owner);
 }
 
 static void

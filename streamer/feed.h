@@ -30,6 +30,7 @@ struct feed_calls
 	void	(*hold)(void *owner);						/* a gap: nobody gets anything, until ready or down */
 	void	(*ready)(void *owner);						/* sessions may go live */
 	void	(*down)(void *owner, const char *reason);	/* and now they may not */
+	void	(*renewed)(void *owner);					/* the database is another one, or says that nobody's copy counts */
 	void	(*rolled_back)(void *owner);				/* the server counts fewer transactions than it did: answered by feed_forget and a new slot */
 	void	(*message)(void *owner, struct json_value message);	/* one of our own WAL messages: a transaction's after its release, others at once */
 };

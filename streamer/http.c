@@ -372,8 +372,11 @@ begin(struct http *h, struct lws *wsi, struct http_exchange **place, const char 
 	e->is_stats = strcmp(path, "/api/v1/sync/stats") == 0;
 	is_status = strcmp(path, "/api/v1/sync/status") == 0;
 	is_api = request_of(path, &e->kind) || e->is_stats;
-	if (!exchange_measure_body(e) || (!is_post && e->body_expected > 0 && (e->must_close = true)))
+	if (!exchange_measure_body(e) || (is_post ? lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) <= 0 : e->body_expected > 0))
+	{
+		e->must_close = true;
 		exchange_refuse(e, 400, "bad_request", "the length of the body must be given, and only POST has one", NULL);
+	}
 	else if (is_get && strncmp(path, "/demo/", 6) == 0)
 	{
 		exchange_free(h, place);

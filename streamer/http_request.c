@@ -99,8 +99,10 @@ exchange_measure_body(struct http_exchange *e)
 	is_digits = length[0] != '\0' && length[strspn(length, "0123456789")] == '\0';
 	if (lws_hdr_total_length(e->wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0)
 	{
+		const char *digits = length + strspn(length, "0");
+
 		is_clear = is_clear && is_digits;
-		if (is_digits && (!text_uint64(length, strlen(length), &expected) || expected > SIZE_MAX / 2))
+		if (is_digits && *digits != '\0' && (!text_uint64(digits, strlen(digits), &expected) || expected > SIZE_MAX / 2))
 			expected = SIZE_MAX / 2;		/* too large, whatever it is */
 	}
 	e->body_expected = (size_t) expected;

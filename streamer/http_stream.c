@@ -11,6 +11,7 @@
 #include "json.h"
 #include "loop.h"
 #include "memory.h"
+#include "receiver.h"
 #include "request.h"
 #include "text.h"
 
@@ -66,6 +67,12 @@ static void
 start_stream(struct http *h, struct http_exchange *e, const struct buffer *payload)
 {
 	memory_require(payload->failed ? NULL : payload->data);
+	if (!receiver_deafen((int) lws_get_socket_fd(e->wsi)))
+	{
+		e->must_close = true;
+		exchange_refuse(e, 400, "bad_request", "nothing may follow the request of a stream", NULL);
+		return;
+	}
 	lws_set_timeout(e->wsi, NO_PENDING_TIMEOUT, 0);
 	e->stream = stream_new(h->connections, e, e->token, payload->data, loop_now_ms(), time(NULL));
 	if (e->is_ending)
@@ -152,6 +159,7 @@ refuse_stream(struct http_exchange *e)
 
 	stream_free(e->stream);
 	e->stream = NULL;
+	receiver_hear((int) lws_get_socket_fd(e->wsi));
 	buffer_reset(&e->response);
 	exchange_refuse(e, request_status(code != NULL ? code : ""), code != NULL ? code : "internal", text != NULL ? text : "", hint);
 	free(code);

@@ -280,6 +280,19 @@ hub_start_anew(struct hub *h, bool is_rolled_back, int64_t now_ms)
 	}
 }
 
+void
+hub_renewed(struct hub *h, int64_t now_ms)
+{
+	struct session *next;
+
+	for (struct session *s = h->sessions; s != NULL; s = next)
+	{
+		next = s->subscription.next;
+		if (s->kind == SESSION_REALTIME)
+			session_start_anew(s, false, now_ms);
+	}
+}
+
 /* Live sessions that are quiet get a newer cursor now and then, so that what they would pull after a break stays small. */
 static void
 refresh_cursor(struct hub *h, struct session *s)

@@ -50,6 +50,8 @@ void	hub_hold(struct hub *h, int64_t now_ms);		/* a gap: nobody gets anything un
 /* The server is not what it was: what sessions were sent may be gone. is_rolled_back: so much that their tokens cannot tell. */
 void	hub_start_anew(struct hub *h, bool is_rolled_back, int64_t now_ms);
 
+void	hub_renewed(struct hub *h, int64_t now_ms);		/* whoever has no token of the extension's has to be told */
+
 void	hub_tick(struct hub *h, int64_t now_ms, int64_t unix_now);	/* pulls that are due, cursors for the quiet, tokens that ran out */
 
 #endif

@@ -383,11 +383,11 @@ disconnected(void *owner)
 }
 
 static const char *
-admit(void *owner, const char *system_id, bool is_in_recovery)
+admit(void *owner, const char *place, bool is_in_recovery)
 {
 	struct maintain *m = owner;
 
-	return m->calls.admit(m->owner, system_id, is_in_recovery);
+	return m->calls.admit(m->owner, place, is_in_recovery);
 }
 
 /* Rows that purge had to leave, reminders that could not be sent. */

@@ -14,7 +14,7 @@ struct maintain;
 
 struct maintain_calls
 {
-	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why a connection may not be used */
+	const char *(*admit)(void *owner, const char *place, bool is_in_recovery);	/* NULL, or why a connection may not be used */
 	uint64_t (*received)(void *owner);		/* the WAL position read so far; 0: there is no stream */
 };
 

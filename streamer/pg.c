@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "pg.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,7 +38,7 @@ struct pg
 	ino_t	watched;		/* which socket the watch is on: descriptors are numbered anew */
 	struct loop_timer *timer;
 	int64_t backoff_ms;
-	bool	is_complaining;		/* the last attempt failed and was logged as a warning */
+	char	complaint[100];		/* why the last attempt failed, as it was logged as a warning; "" when it did not */
 
 	pg_done done;			/* NULL: no job */
 	int		count;
@@ -99,8 +100,8 @@ pg_drop(struct pg *p, const char *reason)
 
 	if (p->state == PG_WAITING)
 		return;
-	log_event(p->is_complaining ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "database_lost", "connection=%s reason=\"%.400s\"", p->name, reason);
-	p->is_complaining = true;
+	log_event(strncmp(p->complaint, reason, sizeof(p->complaint) - 1) == 0 ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARNING, "database_lost", "connection=%s reason=\"%.400s\"", p->name, reason);
+	snprintf(p->complaint, sizeof(p->complaint), "%s", reason);
 	close_connection(p);
 	wait_and_retry(p);
 	if (p->done != NULL)
@@ -141,7 +142,7 @@ set_up(struct pg *p)
 	loop_timer_stop(p->timer);
 	p->state = PG_UP;
 	p->backoff_ms = BACKOFF_LEAST_MS;
-	p->is_complaining = false;
+	p->complaint[0] = '\0';
 	log_event(LOG_LEVEL_DEBUG, "database_connected", "connection=%s pid=%d", p->name, PQbackendPID(p->conn));
 	if (p->calls.up != NULL)
 		p->calls.up(p->owner);
@@ -202,7 +203,7 @@ send_job(struct pg *p, const struct pg_statement *statements, int count, pg_done
 static void
 connection_made(struct pg *p)
 {
-	static const struct pg_statement where = {.sql = "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system())"};
+	static const struct pg_statement where = {.sql = "SELECT pg_is_in_recovery(), (SELECT system_identifier FROM pg_control_system()) || '/' || current_database()"};
 
 	if (PQsetnonblocking(p->conn, 1) != 0)
 		drop_with_error(p);

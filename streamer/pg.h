@@ -21,7 +21,8 @@ struct pg_calls
 	void	(*down)(void *owner);		/* was up and is not any more; a job in flight has been answered with NULL before */
 	void	(*input)(void *owner);		/* replication connections only: libpq has read something */
 	/* an ordinary connection tells what it reached; NULL, or why it may not be used. NULL function: takes any */
-	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);
+	/* place: system identifier, slash, database */
+	const char *(*admit)(void *owner, const char *place, bool is_in_recovery);
 	void	(*notice)(void *owner, const char *text);		/* what the server says beside its answers; NULL function: nobody wants it */
 };
 

@@ -354,11 +354,11 @@ query_submit(struct query_pool *p, const struct request *r, request_done done, v
 }
 
 static const char *
-admit_connection(void *owner, const char *system_id, bool is_in_recovery)
+admit_connection(void *owner, const char *place, bool is_in_recovery)
 {
 	struct worker *w = owner;
 
-	return w->pool->admit != NULL ? w->pool->admit(w->pool->owner, system_id, is_in_recovery) : NULL;
+	return w->pool->admit != NULL ? w->pool->admit(w->pool->owner, place, is_in_recovery) : NULL;
 }
 
 struct query_pool *

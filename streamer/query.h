@@ -15,7 +15,7 @@
 
 struct query_pool;
 
-typedef const char *(*query_admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why a connection may not be used */
+typedef const char *(*query_admit)(void *owner, const char *place, bool is_in_recovery);	/* NULL, or why a connection may not be used */
 
 /* A pull ended, other than empty. user and device may be NULL; ms is the time since it was asked. */
 typedef void (*query_pulled)(void *owner, const char *user, const char *device, size_t changes, size_t bytes, const char *status, double ms);

@@ -52,6 +52,9 @@ static const struct
 	{"55P03", {503, "busy", "a lock was not free in time", NULL, true}},
 	{"40001", {503, "busy", "concurrent changes, try again", NULL, true}},
 	{"40P01", {503, "busy", "concurrent changes, try again", NULL, true}},
+	/* a table that changed while it was being read; or a scope, a policy that names what is gone, which check() finds */
+	{"42703", {503, "unavailable", "the tables have changed, try again", NULL, true}},
+	{"42P01", {503, "unavailable", "the tables have changed, try again", NULL, true}},
 	{"53300", {503, "busy", "too many connections", NULL, true}},
 	{"57P01", {503, "unavailable", "the database is restarting", NULL, true}},
 	{"57P03", {503, "unavailable", "the database is starting", NULL, true}},

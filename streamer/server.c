@@ -15,6 +15,7 @@
 #include "origin.h"
 #include "tls.h"
 #include "poller.h"
+#include "receiver.h"
 #include "writer.h"
 
 #define KEEPALIVE_S 60
@@ -142,7 +143,7 @@ established(struct server *s, struct lws *wsi, struct socket *socket)
 		return -1;
 	socket->connection = connection_new(s->connections, socket, &h, loop_now_ms(), time(NULL));
 	outlet_open(&socket->outlet, wsi, socket->connection);
-	return 0;
+	return receiver_upgrade((int) lws_get_socket_fd(wsi)) ? 0 : -1;
 }
 
 static void
@@ -229,7 +230,13 @@ write_out(struct server *s, struct socket *socket)
 	return 0;
 }
 
-/* Connections are counted by the address that the kernel knows before a byte was read: headers come later. It is kept in the library's place for that. */
+/* What is known of a TCP connection before a byte was read; kept in the library's place for such things. */
+struct peer
+{
+	int		descriptor;
+	char	address[ADDRESS_MAX];	/* as the kernel knows it: headers come later */
+};
+
 static bool
 has_room_for(struct server *s, int descriptor)
 {
@@ -241,23 +248,29 @@ has_room_for(struct server *s, int descriptor)
 static void
 count_in(struct server *s, struct lws *wsi)
 {
-	char	peer[ADDRESS_MAX];
+	char	address[ADDRESS_MAX];
+	struct peer *peer;
 
-	if (lws_get_opaque_user_data(wsi) != NULL || lws_get_peer_simple(wsi, peer, sizeof(peer)) == NULL)
+	if (lws_get_opaque_user_data(wsi) != NULL || lws_get_peer_simple(wsi, address, sizeof(address)) == NULL)
 		return;
-	lws_set_opaque_user_data(wsi, memory_string(peer));
-	admission_socket_enter(s->admission, peer);
+	peer = memory_new(sizeof(*peer));
+	peer->descriptor = (int) lws_get_socket_fd(wsi);
+	memcpy(peer->address, address, sizeof(address));
+	lws_set_opaque_user_data(wsi, peer);
+	admission_socket_enter(s->admission, peer->address);
+	receiver_begin(peer->descriptor);
 }
 
 static void
 count_out(struct server *s, struct lws *wsi)
 {
-	char   *peer = lws_get_opaque_user_data(wsi);
+	struct peer *peer = lws_get_opaque_user_data(wsi);
 
 	if (peer == NULL)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
-	admission_socket_leave(s->admission, peer);
+	admission_socket_leave(s->admission, peer->address);
+	receiver_end(peer->descriptor);
 	free(peer);
 }
 
@@ -296,6 +309,8 @@ socket_event(struct lws *wsi, enum lws_callback_reasons reason, void *user, void
 			closed(socket);
 			return 0;
 		case LWS_CALLBACK_HTTP:
+			receiver_request((int) lws_get_socket_fd(wsi));
+			return socket != NULL ? http_event(s->http, wsi, (int) reason, &socket->exchange, in, len) : 0;
 		case LWS_CALLBACK_HTTP_BODY:
 		case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 		case LWS_CALLBACK_HTTP_WRITEABLE:

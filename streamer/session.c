@@ -594,7 +594,7 @@ session_start_anew(struct session *s, bool is_rolled_back, int64_t now_ms)
 	s->must_pull = true;
 	if (s->kind == SESSION_SYNC)
 		s->is_anew |= is_rolled_back;
-	else if (s->resume != 0)
+	else if (s->resume != 0 || s->state == SESSION_LIVE)
 		session_close(s, "phx_error", "the server is not what it was");
 }
 

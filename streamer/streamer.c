@@ -60,6 +60,9 @@ struct streamer
 	int64_t wake_at_ms;			/* 0: not set */
 	int64_t second_ms;
 	char	system_id[32];		/* of the replication connection's server; "" before */
+	char	place[100];			/* the same with its database, as connections are admitted to */
+	char	admitted[100];		/* where connections were let in before that was known; "" nowhere */
+	bool	is_elsewhere;		/* in more than one place */
 	uint32_t timeline;
 };
 
@@ -83,19 +86,31 @@ identified(void *owner, const struct wal_server *now)
 	if (is_other)
 		log_event(LOG_LEVEL_WARNING, "server_changed", "from=%s/%" PRIu32 " to=%s/%" PRIu32, s->system_id, s->timeline, now->system_id, now->timeline);
 	snprintf(s->system_id, sizeof(s->system_id), "%s", now->system_id);
+	snprintf(s->place, sizeof(s->place), "%s/%s", now->system_id, now->database);
 	s->timeline = now->timeline;
 	if (is_other)
-	{
 		start_anew(s, "the stream goes on from another server or timeline", false);
-		query_pool_reconnect(s->queries, "the replication connection reached another server or timeline");
-		upkeep_reconnect(s->upkeep, "the replication connection reached another server or timeline");
+	if (is_other || s->is_elsewhere || (s->admitted[0] != '\0' && strcmp(s->admitted, s->place) != 0))
+	{
+		s->is_elsewhere = false;
+		s->admitted[0] = '\0';
+		query_pool_reconnect(s->queries, "the replication connection reached another server, timeline or database");
+		upkeep_reconnect(s->upkeep, "the replication connection reached another server, timeline or database");
 	}
-	else if (!is_first && now->lsn < now->reached)
+	if (!is_other && !is_first && now->lsn < now->reached)
 	{
 		log_event(LOG_LEVEL_ERROR, "storage_rolled_back", "from=%" PRIX64 " to=%" PRIX64 " text=\"run SELECT sync.new_incarnation(): clients that were away may be stale\"", now->reached,
 				  now->lsn);
 		start_anew(s, "the server's storage was rolled back", true);
 	}
+}
+
+static void
+renewed(void *owner)
+{
+	struct streamer *s = owner;
+
+	hub_renewed(s->hub, loop_now_ms());
 }
 
 /* The counter of transactions ran backwards: another slot, and nothing of what was kept. */
@@ -110,14 +125,21 @@ rolled_back(void *owner)
 }
 
 static const char *
-admit(void *owner, const char *system_id, bool is_in_recovery)
+admit(void *owner, const char *place, bool is_in_recovery)
 {
 	struct streamer *s = owner;
+	size_t	len = strlen(s->system_id);
 
 	if (is_in_recovery)
 		return "the server is in recovery";
-	if (s->system_id[0] != '\0' && strcmp(s->system_id, system_id) != 0)
-		return "this is another server than the replication connection's";
+	if (s->place[0] != '\0' && strcmp(s->place, place) != 0)
+		return strncmp(place, s->system_id, len) == 0 && place[len] == '/' ? "this is another database than the replication connection's"
+			: "this is another server than the replication connection's";
+	if (s->place[0] == '\0')
+	{
+		s->is_elsewhere |= s->admitted[0] != '\0' && strcmp(s->admitted, place) != 0;
+		snprintf(s->admitted, sizeof(s->admitted), "%s", place);
+	}
 	return NULL;
 }
 
@@ -584,7 +606,7 @@ set_up_clients(struct streamer *s)
 {
 	static const struct feed_calls feed_calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .ask_changes = ask_changes, .hold = hold_all, .start = start_wal, .pause = pause_wal, .restart = restart_wal,
-		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .rolled_back = rolled_back, .message = take_message};
+		.wake = wake_feed, .released = released, .ready = feed_ready, .down = feed_down, .renewed = renewed, .rolled_back = rolled_back, .message = take_message};
 	static const struct judge_calls judge_calls = {.ask = ask_visible, .wake = wake_judge};
 	static const struct connections_calls connections_calls = {.submit = submit, .writable = server_writable, .close = server_close, .stream_writable = http_stream_writable, .stream_close = http_stream_close, .device = device_moved};
 	static const struct pages_calls pages_calls = {.collect = collect, .sessions = sessions_of};

@@ -190,11 +190,11 @@ disconnected(void *owner)
 }
 
 static const char *
-admit(void *owner, const char *system_id, bool is_in_recovery)
+admit(void *owner, const char *place, bool is_in_recovery)
 {
 	struct upkeep *u = owner;
 
-	return u->calls.admit(u->owner, system_id, is_in_recovery);
+	return u->calls.admit(u->owner, place, is_in_recovery);
 }
 
 struct upkeep *

@@ -14,7 +14,7 @@ struct upkeep;
 /* Every answer: json or text NULL when it failed (the reason was logged); snapshot is one that the answer is not older than. */
 struct upkeep_calls
 {
-	const char *(*admit)(void *owner, const char *system_id, bool is_in_recovery);	/* NULL, or why not */
+	const char *(*admit)(void *owner, const char *place, bool is_in_recovery);	/* NULL, or why not */
 	void	(*up)(void *owner);
 	void	(*down)(void *owner);
 	void	(*tables)(void *owner, const char *json, const char *snapshot, const char *xid);

@@ -49,7 +49,8 @@ struct wal
 	uint64_t received;				/* everything before this was read */
 	uint64_t reached;				/* the same of all connections so far */
 	struct wal_server server;
-	char	system_id[32];			/* of server */
+	char	system_id[32];			/* of server, like the next */
+	char	database[64];
 	bool	is_paused;
 	int64_t heard_ms;
 };
@@ -103,8 +104,9 @@ identified(struct wal *w, PGresult *r)
 
 	sscanf(PQgetvalue(r, 0, 2), "%X/%X", &high, &low);
 	snprintf(w->system_id, sizeof(w->system_id), "%s", PQgetvalue(r, 0, 0));
+	snprintf(w->database, sizeof(w->database), "%s", PQgetvalue(r, 0, 3));
 	w->server = (struct wal_server){
-		.system_id = w->system_id, .timeline = (uint32_t) strtoul(PQgetvalue(r, 0, 1), NULL, 10), .lsn = (uint64_t) high << 32 | low, .reached = w->reached};
+		.system_id = w->system_id, .database = w->database, .timeline = (uint32_t) strtoul(PQgetvalue(r, 0, 1), NULL, 10), .lsn = (uint64_t) high << 32 | low, .reached = w->reached};
 	send_simple(w, WAL_ASKING, "SELECT pg_catalog.pg_is_in_recovery()");
 }
 
@@ -295,7 +297,7 @@ take_result(struct wal *w, PGresult *r)
 {
 	ExecStatusType status = PQresultStatus(r);
 
-	if (status == PGRES_TUPLES_OK && w->state == WAL_IDENTIFYING && PQntuples(r) == 1 && PQnfields(r) >= 3)
+	if (status == PGRES_TUPLES_OK && w->state == WAL_IDENTIFYING && PQntuples(r) == 1 && PQnfields(r) >= 4)
 		identified(w, r);
 	else if (status == PGRES_TUPLES_OK && w->state == WAL_ASKING && PQntuples(r) == 1)
 		create_slot(w, r);

@@ -16,6 +16,7 @@ struct wal;
 struct wal_server
 {
 	const char *system_id;
+	const char *database;
 	uint32_t timeline;
 	uint64_t lsn;				/* its WAL is written up to here */
 	uint64_t reached;			/* and up to here it had sent it to us before; 0: never */

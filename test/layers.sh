@@ -48,7 +48,7 @@ only '(libpq-fe|libpq/.*)\.h' wal.c query.c upkeep.c maintain.c pg.c pg.h check.
 only 'pg\.h' wal.c query.c upkeep.c maintain.c pg.c
 only 'jsmn\.h' json.c
 only 'jwt\.h' token.c
-only 'openssl/.*\.h' pem.c tls.c library_memory.c
+only 'openssl/.*\.h' pem.c tls.c library_memory.c receiver.c
 only 'arpa/inet\.h' address.c
 only 'zlib\.h' zip.c
 
@@ -56,7 +56,7 @@ mapfile -t pure < <(present buffer json json_string text options option_value co
 mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles rates zip)
 mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats process)
 mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
-mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert)
+mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert inbound)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
 mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection hub_parts delivery)
 mapfile -t -O ${#middle[@]} middle < <(present rooms entrance sending)

@@ -94,7 +94,7 @@ PG_MODULE_MAGIC;
 PG_FUNCTION_INFO_V1(control);
 Datum control(PG_FUNCTION_ARGS)
 {
-	int room[4], *place = room;
+	int room[4], *volatile place = room;
 	volatile int i = PG_GETARG_INT32(0), *unset = palloc(8);
 	((volatile int *) place)[i] = *unset > 7 ? 1 : 2;
 	PG_RETURN_INT32(i + 2147483647);
@@ -102,13 +102,15 @@ Datum control(PG_FUNCTION_ARGS)
 CODE
   # shellcheck disable=SC2086
   "${CC:-cc}" -shared -fPIC -w $flags -I"$("$bin/pg_config" --includedir-server)" -o "$place/control.so" "$place/control.c"
-  cat >"$place/control.sql" <<SQL
-CREATE FUNCTION control(int) RETURNS int LANGUAGE c AS '$place/control.so';
-SELECT control(4);
-\c
-SELECT control(2);
-SQL
-  (cd "$laboratory/tree" && env -u CLUSTER PATH="$bin:$PATH" PG_CONFIG="$bin/pg_config" bash -c '. test/lib/cluster.sh && cluster_up && psql -q -d postgres -f "$1"' - "$place/control.sql") >"$place/log" 2>&1 || true
+  # each call ends its connection
+  cat >"$place/run.sh" <<SCRIPT
+. test/lib/cluster.sh
+cluster_up
+psql -q -d postgres -c "CREATE FUNCTION control(int) RETURNS int LANGUAGE c AS '$place/control.so'"
+psql -q -d postgres -c 'SELECT control(4)'
+psql -q -d postgres -c 'SELECT control(2)'
+SCRIPT
+  (cd "$laboratory/tree" && env -u CLUSTER PATH="$bin:$PATH" PG_CONFIG="$bin/pg_config" bash "$place/run.sh") >"$place/log" 2>&1 || true
   for text in "$@"; do
     if found | grep -q "$text"; then continue; fi
     cat "$place/log"

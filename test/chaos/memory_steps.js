@@ -24,6 +24,12 @@ CREATE TABLE part (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (1000000000);
 GRANT SELECT ON part TO app;
 SELECT sync.enable('part');
+CREATE TABLE secretive (id int PRIMARY KEY, title text, hidden text, owner text);
+ALTER TABLE secretive REPLICA IDENTITY FULL;
+GRANT SELECT (id, title, owner) ON secretive TO app;
+ALTER TABLE secretive ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON secretive TO app USING (owner = sync.user_id());
+SELECT sync.enable('secretive');
 `;
 
 const keys = ['RS256', 'ES256', 'HS256'].map((alg) => makeKey(alg, `kid-${alg}`));
@@ -111,6 +117,12 @@ async function askAll(s) {
     // the last ones are refused as they should be; how is not of interest here, but for the sake of running out
     if (event === 'pull' || event === 'access_token') must(event, reply.status === 'ok', reply);
   }
+  // without a role: the default one
+  await RawSocket.open(s.streamer).then(async (other) => {
+    await other.ask('sync:plain', 'phx_join', { access_token: s.streamer.token('eve', { role: undefined }), device_id: 'eve-plain' });
+    other.close();
+  });
+  await raw.tell('push', { changes: [], device_id: 'eve-device', pull: true, sync_token: null });
   await raw.ask('phoenix', 'heartbeat', {});
   await raw.ask('sync:main', 'phx_leave', {}, '1');
   raw.close();
@@ -165,6 +177,21 @@ async function events(s) {
   await reading;
 }
 
+/** Streams that are refused, resumed, asked for by POST. */
+async function otherStreams(s) {
+  const at = `${s.streamer.url}/api/v1/sync/stream`;
+  const authorization = `Bearer ${s.streamer.token('eve')}`;
+  await request(`${at}?device_id=`, { token: s.streamer.token('eve') });
+  await request(`${at}?device_id=x`, { token: 'a.b.c' });
+  for (const init of [{ headers: { authorization, 'last-event-id': 'no-token' } }, { method: 'POST', headers: { authorization, 'content-type': 'application/json' }, body: '{"device_id":"eve-post","tables":["note"],"priority":1}' }]) {
+    const stop = new AbortController();
+    const answer = await fetch(init.method ? at : `${at}?device_id=eve-resumed&tables=note,paper`, { ...init, signal: stop.signal });
+    const reading = answer.body?.getReader();
+    await reading?.read();
+    stop.abort();
+  }
+}
+
 async function realtimeChanges(s) {
   const filters = ['title=like.rt%', 'title=match.^rt', 'team_id=in.(1,2,3)', 'done=is.false,team_id=eq.1', 'title=imatch.RT|x', 'team_id=gte.1,body=neq."a,b"', 'id=not.is.null'];
   const raw = await joined(s, 'realtime:changes', { config: { postgres_changes: [{ event: '*', schema: 'public', table: 'note' }, { event: 'INSERT', schema: 'public' }, ...filters.map((filter) => ({ event: '*', schema: 'public', table: 'note', filter }))] } });
@@ -202,6 +229,58 @@ async function policies(s) {
   await s.world.sql("UPDATE paper SET owner = 'ada' WHERE id = $1", [id]);
   await raw.hears('it leave', (event, body) => event === 'changes' && body.changes?.some((c) => c.entity_id === String(id) && c.operation === 'delete'));
   raw.close();
+}
+
+async function columns(s) {
+  const raw = await joined(s, 'realtime:old', { config: { postgres_changes: [{ event: '*', schema: 'public', table: 'secretive' }] } });
+  await raw.hears('the binding', (event, body) => event === 'system' && body.status === 'ok');
+  const main = await ours(s);
+  const id = Math.floor(Math.random() * 2e9);
+  await s.world.sql("INSERT INTO secretive VALUES ($1, 'seen', 'hidden', 'eve')", [id]);
+  await s.world.sql("UPDATE secretive SET title = 'seen again', hidden = 'still' WHERE id = $1", [id]);
+  await raw.hears('the update', (event, body) => event === 'postgres_changes' && body.data.record?.title === 'seen again');
+  await main.hears('the update', (event, body) => event === 'changes' && JSON.stringify(body).includes('seen again'));
+  await s.world.sql('DELETE FROM secretive WHERE id = $1', [id]);
+  await main.hears('the deletion', (event, body) => event === 'changes' && body.changes?.some((c) => c.entity_id === String(id) && c.operation === 'delete'));
+  raw.close();
+  main.close();
+}
+
+/** Away and back: from the token, by the streamer's memory; with a transaction open meanwhile. */
+async function back(s) {
+  const other = await s.world.database.connect();
+  try {
+    await other.query("BEGIN; INSERT INTO note (team_id, title) VALUES (1, 'still open')");
+    const raw = await ours(s);
+    const batch = raw.frames.findLast((frame) => frame[3] === 'changes')[4];
+    raw.close();
+    const title = `while away ${randomUUID()}`;
+    await s.world.addNote(1, title);
+    const again = await joined(s, 'sync:main', { device_id: 'eve-device', ...(batch.next_sync_token ? { sync_token: batch.next_sync_token } : {}) });
+    await again.hearsText(title);
+    await other.query('COMMIT');
+    await again.hearsText('still open');
+    again.close();
+  } finally {
+    await other.end(); // a new slot would wait for it
+  }
+}
+
+/** What comes from, and goes to, the clients of another streamer. */
+async function relayed(s) {
+  const config = { private: true, broadcast: { ack: true }, presence: { key: 'eve', enabled: true } };
+  const here = await joined(s, 'realtime:team:1', { config });
+  const there = await joined({ ...s, streamer: s.other }, 'realtime:team:1', { config: { ...config, presence: { key: 'ben', enabled: true } } }, 'ben');
+  const word = randomUUID();
+  await there.tell('presence', { type: 'presence', event: 'track', payload: { at: word } });
+  await there.tell('broadcast', { type: 'broadcast', event: 'far', payload: { word } });
+  await here.hears('from there', (event, body) => event === 'broadcast' && body.payload?.word === word);
+  await here.tell('broadcast', { type: 'broadcast', event: 'near', payload: { word } });
+  await there.hears('from here', (event, body) => event === 'broadcast' && body.event === 'near');
+  here.close();
+  there.close();
+  const answer = await request(`${s.streamer.url}/realtime/v1/api/broadcast/team:1/events/${word}`, { token: s.streamer.token('eve'), body: { n: 1 } });
+  must('broadcast by address', answer.status < 500, { status: answer.status, body: answer.text });
 }
 
 async function membership(s) {
@@ -309,7 +388,7 @@ async function certificate(s) {
 /** In this order; the first is the start itself. The others need a streamer that is ready. */
 export const STEPS = [
   { name: 'start' }, { name: 'live', run: live }, { name: 'push', run: push }, { name: 'ask', run: askAll }, { name: 'http', run: http }, { name: 'refusals', run: refusals },
-  { name: 'pages', run: pages }, { name: 'events', run: events }, { name: 'realtime', run: realtimeChanges }, { name: 'room', run: room }, { name: 'policies', run: policies },
+  { name: 'pages', run: pages }, { name: 'events', run: events }, { name: 'streams', run: otherStreams }, { name: 'realtime', run: realtimeChanges }, { name: 'room', run: room }, { name: 'policies', run: policies }, { name: 'columns', run: columns }, { name: 'back', run: back }, { name: 'relay', run: relayed },
   { name: 'membership', run: membership }, { name: 'gap', run: gap }, { name: 'queries', run: lostQueries }, { name: 'ddl', run: ddl }, { name: 'many', run: many },
   { name: 'keys', run: keysAnew }, { name: 'tls', run: tls, tls: true }, { name: 'certificate', run: certificate, tls: true }, { name: 'stop' },
 ];

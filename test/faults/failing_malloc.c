@@ -129,8 +129,8 @@ add_frame(struct _Unwind_Context *context, void *data)
 		return _URC_NO_REASON;
 	if (t->depth == 3)
 		t->is_own = is_program;
-	/* of the program's own places three callers tell enough; a library's differ by all that led there */
-	if (!t->is_own || t->own_depth < 3)
+	/* of the program's own places a few callers tell enough; a library's differ by all that led there */
+	if (!t->is_own || t->own_depth < 7)
 		t->key = (t->key ^ at ^ (m != NULL ? m->name : 0)) * UINT64_C(0x100000001b3);
 	if (is_program && t->own_depth < KEPT)
 		t->frames[t->own_depth++] = at;

@@ -73,18 +73,19 @@ export class Audience {
 
   /**
    * Everybody on line comes to hold the table, the one off line too once it is back, and a new note reaches all. `told`: they must have heard a resync or a
-   * reset; without it the change is one that the stream may carry across by itself. Prints how long it took from the mark.
+   * reset; without it the change is one that the stream may carry across by itself. Prints how long it took from the mark; the longest, in seconds.
    */
-  async endsRight(what, { told = true } = {}) {
+  async endsRight(what, { told = true, prints = true } = {}) {
     const name = (client) => (client === this.live ? 'the live client' : "the second streamer's client");
     if (told) await Promise.all(this.online.map((client) => until(`${name(client)} is told`, () => this.wasTold(client), { limit_ms: LIMIT_MS })));
     const took = await Promise.all(this.online.map((client) => this.#endsEqual(name(client), client)));
-    if (told && this.channel) await until("Supabase's client is told", () => this.channel.statuses.slice(this.said).includes('CHANNEL_ERROR'), { limit_ms: LIMIT_MS });
+    if (told && this.channel) await until("Supabase's client is told", () => this.channel.statuses.length > this.said, { limit_ms: LIMIT_MS });
     await this.offline.connect();
     took.push(await this.#endsEqual('the client that was off line', this.offline));
     await this.offline.disconnect();
     await this.goesOn(what);
-    console.log(`${what}: right after ${took.map((seconds) => seconds.toFixed(1)).join(', ')} s`);
+    if (prints) console.log(`${what}: right after ${took.map((seconds) => seconds.toFixed(1)).join(', ')} s`);
+    return Math.max(...took);
   }
 
   /** The stream flows again, to everybody. */

@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { run } from './dump.js';
 import { Postgres } from './postgres.js';
 import { until } from './wait.js';
 
@@ -76,6 +77,46 @@ export async function rollBack(server, copy, { start = true } = {}) {
   rmSync(dataOf(server), { recursive: true, force: true });
   asServer('cp', ['-a', copy, dataOf(server)]);
   if (start) await server.start();
+}
+
+/** The database is dropped and comes back from a dump of its own, in `to` (default: where it was). Nobody gets there meanwhile. */
+export async function restoreAnew(world, to = world.server) {
+  const archive = run(world.server, 'pg_dump', 'app', ['-Fc']);
+  const roles = to === world.server ? '' : asServer(path.join(to.bin, 'pg_dumpall'), ['--roles-only', '-d', world.server.conninfo('postgres')]).replace(/^(CREATE|ALTER) ROLE postgres.*$/gm, '');
+  world.address.cut();
+  if (to === world.server) {
+    await ask(to, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = 'app'");
+    await until('nobody is in the database', async () => ask(to, 'DROP DATABASE app').then(() => true, () => false));
+  } else {
+    await world.server.halt();
+    to.psql('postgres', ['-f', '-'], roles);
+  }
+  await ask(to, 'CREATE DATABASE app');
+  run(to, 'pg_restore', 'app', ['--exit-on-error'], archive);
+  world.moveTo(to);
+}
+
+/** A base copy, and from now on an archive of the log behind it. */
+export async function startArchiving(server) {
+  const place = path.join(server.directory, 'archive');
+  asServer('mkdir', [place]);
+  await ask(server, "ALTER SYSTEM SET archive_mode = 'on'");
+  await ask(server, `ALTER SYSTEM SET archive_command = 'cp %p ${place}/%f'`);
+  await server.restart();
+  asServer(path.join(server.bin, 'pg_basebackup'), ['-D', path.join(server.directory, 'base'), '-d', server.conninfo('postgres'), '--checkpoint=fast', '--no-sync', '-X', 'stream']);
+  return place;
+}
+
+/** A new server, recovered from that copy and archive up to a restore point. */
+export async function recoverTo(server, archive, point) {
+  const directory = ownDirectory();
+  const data = path.join(directory, 'data');
+  asServer('cp', ['-a', path.join(server.directory, 'base'), data]);
+  const settings = `unix_socket_directories = '${path.join(directory, 'socket')}'\nrestore_command = 'cp ${archive}/%f %p'\nrecovery_target_name = '${point}'\nrecovery_target_action = promote\narchive_mode = off\n`;
+  asServer('sh', ['-c', 'printf %s "$1" >> "$2/postgresql.auto.conf"; touch "$2/recovery.signal"', 'sh', settings, data]);
+  const recovered = await Postgres.open(directory, server);
+  await until('it has been recovered', async () => !(await ask(recovered, 'SELECT pg_is_in_recovery()')));
+  return recovered;
 }
 
 /** An address that clients keep while what stands behind it changes, as a name or a floating address does. */

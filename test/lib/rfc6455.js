@@ -3,7 +3,7 @@
 //
 // A case: { name, chunks: what is sent, in pieces, wants }. wants is 'open' (all of it is taken, the connection goes on), or the close code of the
 // answer; where the connection is to be failed, it may also be cut off without one (7.1.7). ours: where the streamer, rightly, says something else, because of what it serves: why. differs: where the library goes against the RFC.
-// wsproto: where python3-wsproto does.
+// wsproto: where python3-wsproto does. isLate: bytes follow the close, so a reset may overtake the answer.
 import { BINARY, CLOSE, closing, frame, PING, pieces, PONG, TEXT } from './frames.js';
 
 /** A message the streamer answers, of exactly so many bytes. */
@@ -28,8 +28,12 @@ add('1.1 text, a byte at a time', 'open', bytewise(frame(TEXT, heartbeat('good',
 add('1.1 empty text', 'open', frame(TEXT, ''), { ours: 1008, because: 'it is no message of ours' });
 for (const size of [0, 125, 126, 127, 128, 65535]) add(`1.2 ${size} bytes that are binary`, 'open', frame(BINARY, Buffer.alloc(size, 0xfe)), { ours: 1003, because: 'only broadcasts are binary' });
 for (const [name, lengthIn] of [['two', 2], ['eight', 8]]) add(`1.3 a length in ${name} bytes where less would do`, 1002, frame(TEXT, good, { lengthIn }), { differs: 'open' });
-add('1.4 an unmasked frame', 1002, frame(TEXT, good, { mask: null }), { differs: 'open' });
-add('1.4 an unmasked ping', 1002, frame(PING, 'x', { mask: null }), { differs: 'open' });
+add('1.4 an unmasked frame', 1002, frame(TEXT, good, { mask: null }));
+add('1.4 an unmasked frame behind good ones', 1002, [frame(TEXT, good), frame(PING, 'x'), frame(TEXT, good, { mask: null })]);
+add('1.4 an unmasked frame behind a long one, in one piece', 1002, Buffer.concat([frame(TEXT, heartbeat('good', 40_000)), frame(TEXT, good, { mask: null })]));
+add('1.4 an unmasked continuation', 1002, [frame(TEXT, good.slice(0, half), { fin: false }), frame(0, good.slice(half), { mask: null })]);
+add('1.4 an unmasked close', 1002, frame(CLOSE, closing(1000), { mask: null }));
+add('1.4 an unmasked ping', 1002, frame(PING, 'x', { mask: null }));
 add('1.4 a mask of zeros', 'open', frame(TEXT, good, { mask: Buffer.alloc(4) }));
 
 // 2 pings and pongs
@@ -105,9 +109,9 @@ add('7 close with a reason', 1000, frame(CLOSE, closing(1000, 'good bye')), { is
 add('7 close with a reason of 123 bytes', 1000, frame(CLOSE, closing(1000, 'x'.repeat(123))), { isEcho: true });
 add('7 close with a reason of 124 bytes', 1002, frame(CLOSE, closing(1000, 'x'.repeat(124))));
 add('7 close with a reason that is no UTF-8', 1007, frame(CLOSE, closing(1000, Buffer.from([0xce, 0xba, 0xed, 0xa0, 0x80]))));
-add('7 two closes', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(CLOSE, closing(1001))]), { isEcho: true });
-add('7 a ping behind a close', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(PING, 'late')]), { isEcho: true, noPong: true });
-add('7 a text behind a close', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(TEXT, good)]), { isEcho: true });
+add('7 two closes', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(CLOSE, closing(1001))]), { isEcho: true, isLate: true });
+add('7 a ping behind a close', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(PING, 'late')]), { isEcho: true, isLate: true, noPong: true });
+add('7 a text behind a close', 1000, Buffer.concat([frame(CLOSE, closing(1000)), frame(TEXT, good)]), { isEcho: true, isLate: true });
 add('7 a good text, then a close', 1000, [frame(TEXT, good), frame(CLOSE, closing(1000))], { isEcho: true });
 
 // 9 sizes

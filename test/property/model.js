@@ -143,7 +143,9 @@ export class Model {
     // a version that the row never had says nothing; a create claims to know none
     const knows = c.operation === 'create' || c.local_version > row.version ? undefined : c.local_version;
     const knewValue = (name) => c.base?.[name] !== undefined && same(c.base[name], row.data[name]);
-    const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || row.writes[name].device === me;
+    // two increments of one device may arrive in another order than they were made in: each counts by its base
+    const isIncrement = (name) => table.columns[name].rule === 'counter' && typeof c.base?.[name] === 'number';
+    const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || (row.writes[name].device === me && !isIncrement(name));
     const foreignSince = (names) => knows !== undefined && names.some((name) => row.writes[name].device !== me && row.writes[name].version > knows);
 
     // the value that the row has already is no edit, unless a counter was raised by both

@@ -1,6 +1,7 @@
 // clients.js - the clients of a history: live ones on the phoenix package, and pullers over HTTP; both come, go, stop, die and come back.
 // SPDX-License-Identifier: PostgreSQL
 import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { Copy, SyncClient } from '../../lib/client.js';
 import { sleep } from '../../lib/wait.js';
 import { leakOf } from './schema.js';
@@ -29,6 +30,7 @@ export async function post(history, client, name, body, { streamer = client.stre
 class Client {
   copy = new Copy();
   token;
+  trace = process.env.TRACE ? [] : undefined; // TRACE=directory: all answers of those who fail are kept there
 
   constructor(history, plan) {
     Object.assign(this, { history, plan, user: plan.user, streamer: plan.streamer, device_id: `device-${plan.number}`, name: `${plan.kind} ${plan.number} (${plan.user})` });
@@ -43,6 +45,10 @@ class Client {
   revive({ copy, token } = { copy: new Copy() }) {
     this.copy = cloneCopy(copy);
     this.token = token;
+  }
+
+  keepTrace() {
+    if (this.trace) writeFileSync(path.join(process.env.TRACE, `seed-${this.history.plan.seed}-client-${this.plan.number}.jsonl`), this.trace.map((one) => `${JSON.stringify(one)}\n`).join(''));
   }
 
   examine(changes = []) {
@@ -88,14 +94,14 @@ class Phone extends SyncClient {
 
   take(batch) {
     const { owner } = this;
-    if (owner.phone !== this) return; // hung up: nobody listens
+    if (this.isHungUp) return; // nobody listens, whatever was still on its way
     owner.examine(batch.changes);
-    if (process.env.TRACE) (owner.trace ??= []).push({ ms: Date.now() - owner.history.start, token: this.sync_token, answer: batch, streamer: owner.streamer });
+    owner.trace?.push({ ms: Date.now() - owner.history.start, token: this.sync_token, answer: batch, streamer: owner.streamer });
     try {
       super.take(batch);
     } catch (error) {
       owner.history.fail(`${owner.name}: ${error.message}`);
-      if (owner.trace) writeFileSync(`/tmp/s5/h1.trace.${owner.plan.number}`, owner.trace.map((one) => JSON.stringify(one)).join('\n'));
+      owner.keepTrace();
     }
     owner.token = this.sync_token;
     owner.taken = Date.now();
@@ -113,6 +119,7 @@ export class LiveClient extends Client {
   hangUp({ politely = false } = {}) {
     const { socket } = this.phone;
     this.phone.socket = undefined;
+    this.phone.isHungUp = true;
     const line = socket?.conn;
     socket?.disconnect();
     if (!politely) line?.terminate();
@@ -178,7 +185,7 @@ export class Puller extends Client {
     // it died, or began anew, meanwhile: the answer belongs to nobody
     if (isLost || copy !== this.copy || token !== this.token) return answer;
     this.copy.apply(answer);
-    if (process.env.TRACE) (this.trace ??= []).push({ ms: Date.now() - this.history.start, token, answer });
+    this.trace?.push({ ms: Date.now() - this.history.start, token, answer });
     this.token = answer.next_sync_token;
     if (answer.reset?.length) this.history.tally.resets++;
     return answer;

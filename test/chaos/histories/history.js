@@ -1,6 +1,5 @@
 // history.js - one seeded history: a fresh database, two streamers with a decoder each, everybody acts, then all must agree with Postgres.
 // SPDX-License-Identifier: PostgreSQL
-import { writeFileSync } from 'node:fs';
 import { Copy } from '../../lib/client.js';
 import { isRunning } from '../../lib/process.js';
 import { Streamer } from '../../lib/streamer.js';
@@ -51,6 +50,7 @@ export class History {
 
   refusal(name, status, answer) {
     this.tally.refusals = (this.tally.refusals ?? 0) + 1;
+    if (status === 500 || answer?.error?.code === 'internal') this.note(`log of the server: ${this.server.log.slice(-1500)}`);
     if (status === 500 || answer?.error?.code === 'internal') this.fail(`${name} was answered ${status}: ${JSON.stringify(answer).slice(0, 500)}`);
   }
 
@@ -174,6 +174,7 @@ export class History {
       if (!open.length) break;
       if (Date.now() > end) {
         for (const client of open) this.#tellStale(client, seen[client.user]);
+        for (const streamer of this.streamers) this.note(`log of a streamer: ${streamer.lastLog()}`);
         break;
       }
       await sleep(60);
@@ -194,7 +195,7 @@ export class History {
     const wrong = wrongOf(puller.copy, seen);
     if (wrong.length) this.fail(`diverged: ${client.name} after a pull: ${wrong.length} wrong, e.g. ${wrong.slice(0, 3).join('\n')}`);
     for (const text of wrong.slice(0, 3)) await this.#tellRow(text);
-    if (wrong.length && puller.trace) writeFileSync(`/tmp/s5/h1.trace.${puller.plan.number}`, puller.trace.map((one) => JSON.stringify(one)).join('\n'));
+    if (wrong.length) client.keepTrace();
     await this.#digest(puller);
   }
 

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: PostgreSQL
 import { sleep } from '../../lib/wait.js';
 import { post } from './clients.js';
-import { leakOf, NAMES, TEAMS, USERS } from './schema.js';
+import { leakOf, NAMES, PRIVATE_FROM, TEAMS, USERS } from './schema.js';
 
 const TALLY_SHARE = 0.35;
 const EDITS = {
@@ -61,7 +61,8 @@ export class Outbox {
     const entity_type = r.pick(Object.keys(EDITS));
     const shape = EDITS[entity_type];
     const rows = client.copy.table(entity_type);
-    const entity_id = r.pick([...rows.keys()]);
+    // private documents stay private
+    const entity_id = r.pick([...rows.keys()].filter((id) => entity_type !== 'doc' || Number(id) < PRIVATE_FROM));
     if (entity_id === undefined || r.chance(0.3)) return this.#create(entity_type, { ...shape.fresh(r, client.user), title });
     const { data, server_version } = rows.get(entity_id);
     const known = r.pick([{ local_version: server_version }, { base: data }, { base: data, local_version: server_version }, {}]);

@@ -18,9 +18,9 @@ export class Arena {
   tokens = new Map(); // number → {table, id, by}
   failures = [];
   lags = []; // {kind, ms}: rows that still came after they were lost
-  tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0, act_ms: 0, look_ms: 0, judge_ms: 0 };
+  withdrawals = []; // {kind, ms}: how long a lost row stayed in a live copy
+  tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0 };
   #number = 0;
-  #answered = new Map();
 
   static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
     const arena = new Arena();
@@ -57,12 +57,6 @@ export class Arena {
     const { random } = this;
     if (random.chance(0.5)) return [{ event: '*', schema: 'public' }];
     return this.schema.tables.map(({ name }) => ({ event: '*', schema: 'public', table: name, ...(random.chance(0.4) ? { filter: random.pick(['id=lt.12', 'owner=eq.ada', 'team=in.(1,2)', 'a=like.%1%']) } : {}) }));
-  }
-
-  /** The numbers of what this user's pushes were answered. */
-  answered(sub) {
-    if (!this.#answered.has(sub)) this.#answered.set(sub, new Set());
-    return this.#answered.get(sub);
   }
 
   next() {
@@ -114,20 +108,16 @@ export class Arena {
   }
 
   async step() {
-    const began = performance.now();
     const kind = await this.actions.any();
-    const acted = performance.now();
     this.trace(kind);
-    const events = await this.oracle.look(kind, Date.now());
-    const looked = performance.now();
+    const committed = Date.now();
+    const events = await this.oracle.look(kind, committed);
+    for (const receiver of [...this.channels, ...this.streams]) for (const image of receiver.subject.lostNow ?? []) receiver.lost(image, kind, committed);
     this.tally.steps++;
     this.tally.events += events;
     this.tally.decisions += events * (this.receivers.length - this.callers.length);
     if (this.random.chance(0.2) && this.pullers.length) await this.random.pick(this.pullers).pull();
     for (const receiver of this.receivers) judge(this, receiver);
-    this.tally.act_ms += acted - began;
-    this.tally.look_ms += looked - acted;
-    this.tally.judge_ms += performance.now() - looked;
   }
 
   /** Until every copy is what its subject sees; what is wrong after that is missing, or was not withdrawn. */

@@ -85,7 +85,7 @@ export class HiddenChanges {
     if (operation !== 'create') return keys;
     const free = ['nowhere', 'nowhere either', 'deleted elsewhere'];
     // a free key may be taken: what hides must then be answered like a policy that says no
-    const refused = keys.filter(([situation]) => !free.includes(situation) && situation !== 'seen, not to be touched');
+    const refused = keys.filter(([situation]) => !free.includes(situation));
     const isHard = table.options.deletes !== 'soft';
     if (this.random.chance(0.5)) return isHard ? keys.filter(([situation]) => free.includes(situation)) : refused;
     Object.assign(data, { team: 2, owner: 'ben' });
@@ -171,7 +171,7 @@ export class HiddenChanges {
       `SELECT sync.notify(${request({ users: ['ada'], type: 't', title: 't' })})::text`,
     ]);
     const answers = [];
-    const keys = Object.entries(table.keys).filter(([situation]) => situation !== 'seen, not to be touched' && !(situation === 'moved away' && /activity\(entity/.test(sql)) && !(situation === 'deleted elsewhere' && /restore|rollback/.test(sql)));
+    const keys = Object.entries(table.keys).filter(([situation]) => !(situation === 'moved away' && /activity\(entity/.test(sql)) && !(situation === 'deleted elsewhere' && /restore|rollback/.test(sql)));
     for (const [situation, id] of keys) answers.push([situation, await this.#undone(id, sql.replaceAll('KEY', String(id)))]);
     this.figures.functions += answers.length;
     this.figures.comparisons += answers.length - 1;

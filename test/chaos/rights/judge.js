@@ -100,19 +100,20 @@ function deleted(arena, receiver, { table, id, epoch }) {
 }
 
 /** Every value in every byte that came must have been in the receiver's sight, or be its own. */
-function judgeText(arena, receiver, { text, loose, told }) {
+function judgeText(arena, receiver, { text, loose }) {
   const { oracle } = arena;
   for (const number of new Set(tokensIn(text))) {
     arena.tally.texts++;
+    if (receiver.fine.has(number)) continue;
     const { by, table, id } = arena.tokens.get(number) ?? {};
     if (by && receiver.views.some(({ subject }) => subject.sub === by)) continue;
-    // an entry of the conflict log repeats to its author what the push was answered, whatever role it was made with
-    if (told) arena.answered(receiver.subject.sub).add(number);
-    else if (text.includes('"sync.conflict"') && arena.answered(receiver.subject.sub).has(number)) continue;
     const images = oracle.holders.get(number) ?? [];
     const one = (image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [columnOf(image, number)], from, to, true)) || isAtTheEdge(oracle, image);
     const lost = () => (loose || !images.length) && (oracle.versions.get(`${table}/${id}`) ?? []).some((image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [], from, to)));
-    if (!images.some(one) && !lost()) arena.leak(`${receiver.who}: the value ~${number}~ of ${table} ${id} is out of sight, in ${text.slice(Math.max(0, text.indexOf(`~${number}~`) - 300), text.indexOf(`~${number}~`) + 200)}`);
+    // an entry of the conflict log is its author's, whatever role they come with today: what any of these may see is theirs
+    const known = () => text.includes('"sync.conflict"') && oracle.subjects.some((subject) => subject.sub === receiver.subject.sub && images.some((image) => oracle.saw(subject, image, [columnOf(image, number)], 0, oracle.epoch, true)));
+    if (images.some(one) || lost() || known()) receiver.fine.add(number);
+    else arena.leak(`${receiver.who}: the value ~${number}~ of ${table} ${id} is out of sight, in ${text.slice(Math.max(0, text.indexOf(`~${number}~`) - 300), text.indexOf(`~${number}~`) + 200)}`);
   }
 }
 

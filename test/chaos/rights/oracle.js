@@ -171,6 +171,7 @@ export class Oracle {
     }
     this.#note(subject.live, live);
     this.#note(subject.gone, gone);
+    subject.lostNow = [...subject.now].filter((image) => !live.has(image) && !live.has(this.living.get(`${image.table}/${image.id}`)));
     subject.now = live;
     subject.nowGone = gone;
   }

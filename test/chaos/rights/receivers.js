@@ -13,6 +13,8 @@ export const sameValue = (a, b) => VALUE(a) === VALUE(b);
 /** One subject at one way out. `views`: as whom it is served, and from which epoch to which. */
 class Receiver {
   inbox = [];
+  waiting = []; // {table, id, version, at, kind}: rows that were lost and are still in the copy, for all we know
+  fine = new Set(); // numbers in texts that it has had in sight
   told = new Set(); // deletions that were allowed once: repeats are part of the contract
   decisions = 0;
 
@@ -48,6 +50,22 @@ class Receiver {
     for (const { entity_type, keep } of withdrawn) this.note('keep', { table: entity_type, keep });
   }
 
+  /** A row that was in sight until a step of this kind, committed at this time. */
+  lost({ table, id, version }, kind, at) {
+    if (Number(this.copy?.table(table).get(id)?.server_version) === version) this.waiting.push({ table, id, version, kind, at });
+    else if (this.applied) this.arena.withdrawals.push({ kind, ms: Math.max(0, this.applied - at) });
+  }
+
+  /** After a batch: how long those rows took that are gone now. */
+  settleLost() {
+    this.applied = Date.now();
+    this.waiting = this.waiting.filter(({ table, id, version, kind, at }) => {
+      if (Number(this.copy.table(table).get(id)?.server_version) === version) return true;
+      this.arena.withdrawals.push({ kind, ms: this.applied - at });
+      return false;
+    });
+  }
+
   /** What differs between its copy and what its subject sees now. */
   differences() {
     const { oracle } = this.arena;
@@ -79,7 +97,9 @@ export class Channel extends Receiver {
     this.copy = this.client.copy;
     this.#guard();
     this.client.onEvent((name, payload) => {
-      if (name === 'changes') this.batch(payload);
+      if (name !== 'changes') return;
+      this.batch(payload);
+      this.settleLost();
     });
     await this.client.connect();
     await this.client.caughtUp();
@@ -195,6 +215,7 @@ export class Stream extends Receiver {
     const batch = JSON.parse(field('data'));
     this.batch(batch);
     this.copy.apply(batch);
+    this.settleLost();
     this.last = field('id') || this.last;
     if (batch.has_more === false) this.caughtUp = true;
   }
@@ -227,12 +248,12 @@ export class Realtime extends Receiver {
   async #join() {
     const { status, response } = await this.raw.ask('realtime:all', 'phx_join', { access_token: this.token(), config: { postgres_changes: this.bindings } });
     if (status !== 'ok') throw new Error(`realtime of ${this.who}: ${JSON.stringify(response)}`);
-    this.fresh = this.arena.oracle.epoch + 1; // what was written from now on must come
+    this.fresh = this.arena.oracle.epoch + 2; // what is written from now on must come; a step may have committed already that nobody has looked at
   }
 
   #message([, , , event, payload]) {
     if (event === 'phx_error') this.lost = this.#join().catch((error) => this.arena.failures.push(`${this.who}: ${error.message}`));
-    if (event === 'system') this.fresh = this.arena.oracle.epoch + 1;
+    if (event === 'system') this.fresh = this.arena.oracle.epoch + 2;
     if (event !== 'postgres_changes') return;
     const { table, type, record, old_record } = payload.data;
     const row = record ?? old_record;
@@ -272,7 +293,7 @@ export class Caller extends Receiver {
   /** POST /api/v1/sync/<name>; `loose`: the answer may show values that a row had before it came into sight. */
   async post(name, body, { loose } = {}) {
     const answer = await this.arena.post(name, this.subject.claims, { device_id: this.device, ...body });
-    this.#texts.push({ text: answer.text, loose, told: name === 'push' });
+    this.#texts.push({ text: answer.text, loose });
     return answer;
   }
 

@@ -9,6 +9,7 @@ import { memory_kb } from '../trend.js';
 const SILENCE_LIMIT_MS = 15_000; // of what the others are sent every 100 ms, whatever happens beside it
 const MEMORY_LIMIT_KB = 700 * 1024; // of a streamer, whatever is written
 const PLUGINS = ['wal2json', 'pgoutput'];
+const SCENES = (process.env.SCENES || '').split(/[\s,]+/).filter(Boolean); // some alone, by the names of their functions
 const SCHEMA = `
 CREATE ROLE app NOLOGIN;
 GRANT app TO sync_query;
@@ -22,7 +23,7 @@ GRANT SELECT ON pulse, parcel, knot, huge, mass, doomed TO app;
 ALTER TABLE parcel ENABLE ROW LEVEL SECURITY;
 CREATE POLICY odd ON parcel TO app USING (CASE sync.user_id()
   WHEN 'eve' THEN 10 / weight > 0
-  WHEN 'sloth' THEN weight < 50 OR (SELECT count(*) FROM generate_series(1, 2000000000)) >= 0
+  WHEN 'sloth' THEN weight < 50 OR (SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b) >= 0
   ELSE true END);
 SELECT sync.enable(t::regclass) FROM unnest('{pulse,parcel,knot,huge,mass,doomed}'::text[]) t;
 INSERT INTO pulse VALUES (1, 0);
@@ -44,7 +45,7 @@ async function run({ seconds, random, say }) {
   try {
     const end = Date.now() + seconds * 1000;
     for (let round = 0; round === 0 || Date.now() < end; round++) {
-      for (const plugin of PLUGINS) await oneRound(stage, plugin, `app_${plugin}_${round}`);
+      for (const plugin of stage.full && !process.env.SYNC_PLUGIN ? PLUGINS : [process.env.SYNC_PLUGIN || PLUGINS[0]]) await oneRound(stage, plugin, `app_${plugin}_${round}`);
       stage.figures.rounds = round + 1;
       if (stage.failures.length) break;
     }
@@ -56,13 +57,14 @@ async function run({ seconds, random, say }) {
 
 async function oneRound(stage, plugin, name) {
   stage.database = await stage.server.createDatabase(name);
-  stage.server.psql(name, ['-o', '/dev/null', '-f', '-'], name.endsWith('_0') && plugin === PLUGINS[0] ? SCHEMA : SCHEMA.replace('CREATE ROLE app NOLOGIN;', '').replace('GRANT app TO sync_query;', ''));
+  stage.server.psql(name, ['-o', '/dev/null', '-f', '-'], !stage.hasRole ? SCHEMA : SCHEMA.replace('CREATE ROLE app NOLOGIN;', '').replace('GRANT app TO sync_query;', ''));
+  stage.hasRole = true;
   stage.streamer = await Streamer.start(stage.database, { plugin });
   stage.plugin = plugin;
   stage.pulse = new Pulse(stage);
   try {
     await stage.pulse.start();
-    for (const scene of [raisingPolicy, slowPolicy, recursivePolicy, droppedTable, hugeRow, millionRows]) await perform(stage, scene);
+    for (const scene of [raisingPolicy, slowPolicy, recursivePolicy, droppedTable, hugeRow, millionRows]) if (!SCENES.length || SCENES.includes(scene.name)) await perform(stage, scene);
   } finally {
     await stage.pulse.stop();
     for (const client of stage.clients.splice(0)) await client.stop();
@@ -147,7 +149,7 @@ async function perform(stage, scene) {
   stage.figures[`${key}_silence_ms`] = Math.max(stage.figures[`${key}_silence_ms`] ?? 0, silence_ms);
   stage.figures[`${key}_memory_mb`] = Math.max(stage.figures[`${key}_memory_mb`] ?? 0, pulse.memory_kb >> 10);
   stage.say(`${plugin}: ${name}: ${Date.now() - began} ms, the others waited ${silence_ms} ms at most, memory ${pulse.memory_kb >> 10} MiB`);
-  if (silence_ms > SILENCE_LIMIT_MS) stage.failures.push(`${plugin}: ${name}: the others got nothing for ${silence_ms} ms`);
+  if (stage.full && silence_ms > SILENCE_LIMIT_MS) stage.failures.push(`${plugin}: ${name}: the others got nothing for ${silence_ms} ms`);
   if (pulse.memory_kb > MEMORY_LIMIT_KB) stage.failures.push(`${plugin}: ${name}: the streamer held ${pulse.memory_kb >> 10} MiB`);
   if (stage.streamer.process.exitCode !== null || stage.streamer.process.pid !== pid) stage.failures.push(`${plugin}: ${name}: the streamer ended`);
 }
@@ -179,7 +181,7 @@ async function raisingPolicy(stage) {
   await ben.isLive();
   await stage.database.sql('INSERT INTO parcel VALUES (2, 0), (3, 1)');
   await until('ben gets them', () => ben.rows.has('parcel/2') && ben.rows.has('parcel/3'));
-  await until('eve is told that her policies fail', () => eve.told.some(({ event, payload }) => event === 'phx_error' && /policy_failed/.test(JSON.stringify(payload))), { limit_ms: 60_000 });
+  await until('eve is told that her rows cannot be judged, and that her pull fails', () => has(eve, ['resync']) && has(eve, ['phx_error']), { limit_ms: 60_000 });
   await stage.database.sql('UPDATE parcel SET weight = 2 WHERE id = 2');
   await until('eve gets them when they are mended', () => eve.rows.has('parcel/2') && eve.rows.has('parcel/3'), { limit_ms: 60_000 });
   if (has(ben, ['resync', 'phx_error'])) stage.failures.push(`${stage.plugin}: ben was disturbed by eve's policy: ${JSON.stringify(ben.told)}`);
@@ -195,6 +197,7 @@ async function slowPolicy(stage) {
   await until('ben gets them', () => ben.rows.has('parcel/5'), { limit_ms: SILENCE_LIMIT_MS });
   await until('the sloth is told', () => has(sloth, ['resync', 'phx_error']), { limit_ms: 60_000 });
   await stage.database.sql('UPDATE parcel SET weight = 3 WHERE id IN (4, 5)');
+  if (!stage.full) return; // its pull of the old rows ends with the 30 s of the role's statement_timeout
   await until('the sloth gets them in the end', () => sloth.rows.has('parcel/5'), { limit_ms: 120_000 });
 }
 
@@ -251,7 +254,7 @@ async function hugeRow(stage) {
 
 /** All of them are pulled or come live: the copy must be right after each. */
 async function millionRows(stage) {
-  const rows = stage.full ? 1_000_000 : 50_000;
+  const rows = stage.full ? 1_000_000 : 20_000;
   const mia = watch(stage, 'mia', ['mass', 'pulse']);
   await mia.isLive();
   const mass = () => [...mia.rows.keys()].filter((key) => key.startsWith('mass/')).length;

@@ -30,9 +30,9 @@ async function run({ seconds, random, most = Infinity, say }) {
     const connections = await Promise.all(Array.from({ length: WORKERS }, () => database.connect()));
     const replicas = new Replicas(database, TABLES, random);
     let number = 0;
-    while (Date.now() < end && figures.histories < most && failures.length < SHOWN) {
+    while ((Date.now() < end || !figures.histories) && figures.histories < most && failures.length < SHOWN) {
       const work = async (connection) => {
-        for (let i = 0; i < ROUND / WORKERS && Date.now() < end && failures.length < SHOWN; i++) {
+        for (let i = 0; i < ROUND / WORKERS && (i < 5 || Date.now() < end) && failures.length < SHOWN; i++) {
           const one = new ClockCase(connection, new Random(random.below(2 ** 31)), ++number, figures);
           failures.push(...(await one.run()));
           figures.histories++;

@@ -13,6 +13,7 @@ export const play = {
 };
 
 const SHOWN = 15;
+const LEAST = 20; // cases, however long the beginning took
 const SHORT = 20; // seconds: below, making all tables would take most of them
 
 async function run({ seconds, random, most = Infinity, say }) {
@@ -23,7 +24,7 @@ async function run({ seconds, random, most = Infinity, say }) {
   const end = Date.now() + seconds * 1000;
   try {
     const changes = await HiddenChanges.start(world, hidden, random, figures);
-    while (Date.now() < end && figures.comparisons < most && failures.length < SHOWN) {
+    while ((Date.now() < end || figures.cases < LEAST) && figures.comparisons < most && failures.length < SHOWN) {
       failures.push(...(await changes.any()));
       figures.cases++;
     }

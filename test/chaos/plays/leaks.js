@@ -6,6 +6,7 @@ import { Arena } from '../rights/arena.js';
 
 const EPISODE_SECONDS = 60; // then another database, with other rights
 const KINDS = ['data', 'membership', 'grant', 'policy', 'function', 'share'];
+const LEAST = 10; // steps, however long the beginning took
 const STEPS = 25; // between two moments at which all copies are compared
 
 export const play = {
@@ -44,7 +45,7 @@ async function episode(server, random, number, end, most, say) {
   const until = Math.min(end, Date.now() + EPISODE_SECONDS * 1000);
   try {
     do {
-      for (let i = 0; i < STEPS && Date.now() < until + 2000; i++) await arena.step();
+      for (let i = 0; i < STEPS && (i < LEAST || Date.now() < until); i++) await arena.step();
       await arena.settle();
     } while (Date.now() < until && arena.tally.decisions < most && !arena.failures.length);
   } finally {

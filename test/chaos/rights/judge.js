@@ -46,6 +46,8 @@ function isAtTheEdge(oracle, image) {
 /** How long after it was lost a row still came. */
 function lag(arena, receiver, image, epoch, at) {
   const { oracle } = arena;
+  const living = oracle.living.get(`${image.table}/${image.id}`);
+  if (living && receiver.subject.now.has(living)) return; // only an older version of what is in sight
   const lost = oracle.lost(receiver.subject, image);
   if (lost !== undefined && lost <= epoch && receiver.views.length === 1) arena.lags.push({ kind: oracle.kinds[lost], ms: Math.max(0, at - oracle.times[lost]) });
 }

@@ -110,8 +110,8 @@ class Stage {
     }
     const hasFired = this.faults.fired > 0;
     this.faults.disarm();
-    // the cut connection is seen before the end of the process
-    if (hasFired && error && !(error instanceof Refusal)) await within(5000, 'its end', this.streamer.process.exited).catch(() => {});
+    // a cut connection is seen before the end of the process, and a start may have been over just before
+    if (hasFired && !(error instanceof Refusal)) await within(error ? 5000 : 1500, 'its end', this.streamer.process.exited).catch(() => {});
     await this.judge(what, step, hasFired, error);
     return hasFired;
   }

@@ -14,8 +14,10 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/bitmapset.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(sync_pull);
 PG_FUNCTION_INFO_V1(sync_session_state);
@@ -248,6 +250,44 @@ check_state(void)
 				 errhint("Its own later changes would be missed: pull in a transaction of its own.")));
 }
 
+static bool
+is_listed_as(const List *now, const PullTable *p)
+{
+	ListCell   *lc;
+
+	foreach(lc, now)
+	{
+		SyncListed *listed = lfirst(lc);
+
+		if (listed->table->id == p->table->id)
+			return FullTransactionIdEquals(listed->epoch, p->epoch);
+	}
+	return false;
+}
+
+/*
+ * Policies are those of the moment a table is locked, rows those of the snapshot, which is older. A pull that waited for a change of policies would judge
+ * rows of before it by the policies of after it; any such change starts the table anew, so it shows in the table's epoch.
+ */
+static void
+check_rules_stand(const Pull *pull)
+{
+	ListCell   *lc;
+	List	   *now;
+
+	foreach(lc, pull->selected)
+		LockRelationOid(((PullTable *) lfirst(lc))->table->relid, AccessShareLock);
+	PushActiveSnapshot(GetLatestSnapshot());
+	now = sync_list_tables();
+	PopActiveSnapshot();
+	foreach(lc, pull->selected)
+		if (!is_listed_as(now, lfirst(lc)))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("the rules of table \"%s\" changed while it was pulled", ((PullTable *) lfirst(lc))->table->entity_type),
+					 errhint("Pull again.")));
+}
+
 /* What pull and digest begin with. */
 void
 pull_begin(Pull *pull, Jsonb *request)
@@ -257,6 +297,7 @@ pull_begin(Pull *pull, Jsonb *request)
 	pull->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SYNC_PAGE_MS);
 	initStringInfo(&pull->withdrawn);
 	select_tables(pull);
+	check_rules_stand(pull);
 }
 
 /* Everything runs in the snapshot of the calling statement: the streamer asks for the session's state beside a pull, and they must agree. The answer is made in the caller's memory, with room for its length in front. */

@@ -17,7 +17,7 @@ const onceBecause = (name) => readFileSync(path.join(directory, `${name}.test.js
 /** Resolves at the end; a failure shows in the exit code. */
 function runWith(plugin, files) {
   process.env.SYNC_PLUGIN = plugin; // the files' own processes have it from here
-  const tests = run({ files: files.map((name) => path.join(directory, `${name}.test.js`)), concurrency: 2, timeout: 300_000 });
+  const tests = run({ files: files.map((name) => path.join(directory, `${name}.test.js`)), concurrency: 2, timeout: 900_000 });
   tests.on('test:fail', ({ todo }) => {
     if (todo === undefined || todo === false) process.exitCode = 1;
   });

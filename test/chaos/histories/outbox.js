@@ -88,7 +88,7 @@ export class Outbox {
     const request = { device_id: this.client.device_id, ...(atomic ? { atomic } : {}), changes: ids.map((id) => this.made.get(id).change) };
     const sent = [];
     for (let i = 0; i < copies; i++) {
-      const asked = this.#send(request, hurry ? 5 + this.random.below(60) : limit_ms).then((answer) => this.#take(answer, request.changes));
+      const asked = this.#send(request, hurry ? 5 + this.random.below(60) : limit_ms).then((answer) => this.#take(answer, request));
       sent.push(asked);
       if (this.random.chance(0.5)) await Promise.race([asked, sleep(this.random.below(100))]);
     }
@@ -104,9 +104,10 @@ export class Outbox {
     return Promise.race([client.phone.ask('push', random.chance(0.5) ? body : request).catch(() => undefined), sleep(limit_ms ?? history.patience)]);
   }
 
-  #take(answer, changes) {
+  // Of an atomic batch that failed nothing was kept, neither verdicts nor entries of the log: what was not decided earlier still waits.
+  #take(answer, { atomic, changes }) {
     if (!answer?.processed) return;
-    for (const verdict of answer.processed) this.#settle(verdict, changes[verdict.index]);
+    for (const verdict of answer.processed) if (!atomic || answer.success || verdict.repeat) this.#settle(verdict, changes[verdict.index]);
   }
 
   #settle(verdict, change) {
@@ -120,7 +121,6 @@ export class Outbox {
     this.waiting = this.waiting.filter((id) => id !== change.queue_id);
     const [first] = entry.answers;
     if (first.status !== verdict.status || first.outcome !== verdict.outcome) history.fail(`two verdicts of ${change.queue_id}: ${JSON.stringify(first)} and ${JSON.stringify(verdict)}`);
-    // an atomic batch that failed left nothing behind, not even its verdicts
     if (entry.answers.filter((one) => !one.repeat && one.status !== 'error').length > 1) history.fail(`applied twice: ${change.queue_id}: ${JSON.stringify(entry.answers)}`);
     if (verdict.error?.code === 'internal') history.fail(`a push was answered internal: ${JSON.stringify({ change, verdict })}`);
   }

@@ -27,10 +27,10 @@ export class HiddenChanges {
     const table = this.random.pick(this.hidden.tables);
     if (this.random.chance(0.12)) return this.#function(table);
     const change = this.#change(table);
-    const keys = this.#alike(table, change);
+    const shape = this.#shape(change);
+    const keys = this.#alike(table, change, shape);
     const draw = this.random.next();
     const ask = draw < 0.8 ? this.#bySql : draw < 0.9 ? this.#byHttp : this.#bySocket;
-    const shape = this.#shape(change);
     const answers = [];
     for (const [situation, id] of keys) answers.push([situation, await ask.call(this, shape, id)]);
     this.figures.comparisons += answers.length - 1;
@@ -80,14 +80,16 @@ export class HiddenChanges {
   }
 
   /** The keys that must be answered alike for this change. */
-  #alike(table, { operation, data = {} }) {
+  #alike(table, { operation, data = {} }, { atomic }) {
     const keys = Object.entries(table.keys);
     if (operation !== 'create') return keys;
     const free = ['nowhere', 'nowhere either', 'deleted elsewhere'];
     // a free key may be taken: what hides must then be answered like a policy that says no
     const refused = keys.filter(([situation]) => !free.includes(situation));
     const isHard = table.options.deletes !== 'soft';
-    if (this.random.chance(0.5)) return isHard ? keys.filter(([situation]) => free.includes(situation)) : refused;
+    // that a key is free may be told: a constraint that the new row breaks, or another change of its atomic batch, is blamed then (PROMISES.md, open)
+    const tellsFree = atomic || data.needed === null;
+    if (tellsFree || this.random.chance(0.5)) return isHard ? keys.filter(([situation]) => free.includes(situation)) : refused;
     Object.assign(data, { team: 2, owner: 'ben' });
     return [...(isHard ? keys.filter(([situation]) => free.includes(situation)) : keys.filter(([situation]) => situation.startsWith('nowhere'))), ...refused];
   }

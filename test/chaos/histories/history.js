@@ -242,6 +242,8 @@ export class History {
     await Promise.all(this.streamers.map((streamer) => streamer.stop()));
     for (const proxy of [...this.gates, ...this.lines]) await proxy.close();
     await this.database?.pool.end().catch(() => {});
+    // a walsender outlives its streamer for a moment, and its slot forbids the drop
+    await until(`no slot is left in ${this.name}`, async () => (await this.admin(`SELECT FROM pg_replication_slots WHERE database = '${this.name}'`)).length === 0, { every_ms: 50 });
     await this.admin(`DROP DATABASE IF EXISTS ${this.name} WITH (FORCE)`);
   }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # sanitized_sql.sh - the tests of the extension, built with AddressSanitizer and UndefinedBehaviorSanitizer, in an unmodified PostgreSQL.
 # SPDX-License-Identifier: PostgreSQL
+# shellcheck disable=SC2317  # its functions are called within conditions and by trap
 #
 # Works in a temporary copy of the tree and of PostgreSQL; the copy's `postgres` is a script that starts the real one with the
 # sanitizers' libraries (BY=asan) or under valgrind (BY=valgrind, only errors with sync.so in the stack count).

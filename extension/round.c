@@ -211,7 +211,8 @@ start_round(Pull *pull, const SyncToken *valid)
 		if (p->table->verify)
 			pull_compare(pull, p, valid);
 		p->is_reset = p->is_whole && pull->had_token;
-		if (!p->is_whole && !p->is_unchanged && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
+		/* Of a table that is unchanged too: what the stream sent since it was counted may be of a scope that was lost. */
+		if (!p->is_whole && p->scope && has_lost(token_scope(valid, p->scope->id), p->scope))
 			add_withdrawn(pull, p);
 	}
 	put_gone(pull);

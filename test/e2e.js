@@ -6,6 +6,8 @@ import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 
+const MOST_SAID = 600; // characters of a failure's reason
+
 const directory = path.join(path.dirname(fileURLToPath(import.meta.url)), 'e2e');
 const wanted = (process.env.TESTS || '').split(/[\s,]+/).filter(Boolean);
 const names = wanted.length ? wanted : readdirSync(directory).filter((name) => name.endsWith('.test.js')).map((name) => name.slice(0, -8)).sort();
@@ -14,12 +16,22 @@ const plugins = process.env.SYNC_PLUGIN ? [process.env.SYNC_PLUGIN] : ['wal2json
 // A file in which nothing is decoded says so in its third line: "// runs once: why".
 const onceBecause = (name) => readFileSync(path.join(directory, `${name}.test.js`), 'utf8').split('\n', 3)[2]?.match(/^\/\/ runs once: (.+)/)?.[1];
 
-/** Resolves at the end; a failure shows in the exit code. */
+const failures = [];
+
+/** Why, in one line that still fits a summary. */
+function reasonOf({ error }) {
+  const { message = '', cause } = error ?? {};
+  return String(cause?.stack ?? cause ?? message).replace(/\s+/g, ' ').slice(0, MOST_SAID);
+}
+
+/** Resolves at the end; a failure shows in the exit code, and in one line at the very end. */
 function runWith(plugin, files) {
   process.env.SYNC_PLUGIN = plugin; // the files' own processes have it from here
   const tests = run({ files: files.map((name) => path.join(directory, `${name}.test.js`)), concurrency: 2, timeout: 900_000 });
-  tests.on('test:fail', ({ todo }) => {
-    if (todo === undefined || todo === false) process.exitCode = 1;
+  tests.on('test:fail', ({ name, todo, details }) => {
+    if (todo !== undefined && todo !== false) return;
+    process.exitCode = 1;
+    failures.push(`e2e: failed with ${plugin}: ${name}: ${reasonOf(details)}`);
   });
   const report = typeof spec === 'function' && spec.prototype ? new spec() : spec;
   const lines = tests.compose(report);
@@ -36,3 +48,4 @@ for (const [i, plugin] of plugins.entries()) {
 }
 if (plugins.length > 1)
   for (const [name, why] of once) console.log(`e2e: ${name} ran once: ${why}`);
+for (const line of failures) console.log(line);

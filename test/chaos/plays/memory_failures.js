@@ -10,6 +10,7 @@ import { makeFiles, Refusal, SCHEMA, STEPS } from '../memory_steps.js';
 
 const ENDED = 70; // the code and the line of streamer/memory.c
 const MESSAGE = 'error out_of_memory the process ends';
+const PATIENCE_MS = 20_000; // for the end of a process that has begun to end
 const OF_THE_DATABASE = new Set(['40P01']); // two steps' clean-up may meet there
 const RETRIED = /"code":"(unavailable|internal|server_error|overloaded|timeout)"|"status":(500|503)/; // what an honest answer may be
 
@@ -110,13 +111,26 @@ class Stage {
     }
     const hasFired = this.faults.fired > 0;
     this.faults.disarm();
-    // a cut connection is seen before the end of the process, and a start may have been over just before
-    if (hasFired && !(error instanceof Refusal)) await within(error ? 5000 : 1500, 'its end', this.streamer.process.exited).catch(() => {});
     await this.judge(what, step, hasFired, error);
     return hasFired;
   }
 
+  /**
+   * Does it live on after what failed? Nothing but another step tells: the process may be on its way out, which under the sanitizers takes as long as the
+   * machine likes. Undefined, or what was wrong with that step.
+   */
+  async proofOfLife(what, error) {
+    if (!isRunning(this.streamer.process)) return undefined;
+    if (error && !(error instanceof Refusal)) await within(PATIENCE_MS, 'its end', this.streamer.process.exited).catch(() => {});
+    if (!isRunning(this.streamer.process)) return undefined;
+    const next = this.steps.find(({ run }) => run);
+    const wrong = await this.play(next).catch((thrown) => thrown);
+    if (wrong && !OF_THE_DATABASE.has(wrong.code)) await within(PATIENCE_MS, 'its end', this.streamer.process.exited).catch(() => this.fail(`${what}: and afterwards ${next.name}: ${wrong.message}`));
+    return wrong;
+  }
+
   async judge(what, step, hasFired, error) {
+    if (hasFired && step.name !== 'stop') await this.proofOfLife(what, error);
     if (!isRunning(this.streamer.process)) {
       const code = await this.judgeEnd(what, !hasFired || step.name === 'stop' ? [0, ENDED] : step.name === 'start' ? [1, 2, ENDED] : [ENDED]);
       this.outcomes[!hasFired ? 'not_met' : code === ENDED ? 'ended' : code === 0 ? 'went_on' : 'not_started']++;
@@ -126,9 +140,6 @@ class Stage {
     // it goes on: one request may have suffered, and was told so
     const isTold = error instanceof Refusal && RETRIED.test(JSON.stringify(error.answer));
     if (error && hasFired && !isTold && !OF_THE_DATABASE.has(error.code)) this.fail(`${what}: ${error.message}`);
-    const next = this.steps.find(({ run }) => run);
-    const after = hasFired ? await this.play(next) : undefined;
-    if (after && !OF_THE_DATABASE.has(after.code)) this.fail(`${what}: and afterwards ${next.name}: ${after.message}`);
   }
 
   /** The end of a life in which something failed and it went on: no leak either. */

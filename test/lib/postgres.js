@@ -12,6 +12,7 @@ import { until } from './wait.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const SOCKET_PORT = 54329; // only names the socket file
+const CRASH = /.*terminated by signal (?!9\b|15\b).*(\n.*DETAIL: .*)?/; // tests kill with 9; nothing else may end a backend
 
 /** A TCP port of the loopback that is free now. */
 export async function freePort() {
@@ -151,11 +152,14 @@ export class Postgres {
     await this.process.exited;
   }
 
+  /** Throws if a backend had crashed: a play that kills servers on purpose would take that for its own doing. */
   async stop() {
     for (const pool of this.#pools) await pool.end().catch(() => {});
     this.#pools.clear();
     await this.halt();
     this.#remove();
+    const crash = this.log.match(CRASH);
+    if (crash) throw new Error(`a server process crashed: ${crash[0]}`);
   }
 
   #remove() {

@@ -5,6 +5,8 @@
  */
 #include "change.h"
 
+#include <ctype.h>
+
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -121,6 +123,18 @@ check_edit_window(Push *push, Change *change)
 					  "Show the user the row as it is now and let them make the change again.");
 }
 
+/* DecodeDateTime() raises for a zone that it does not know by name. */
+static bool
+has_unknown_zone(char **field, const int *ftype, int nfields)
+{
+	int			i;
+
+	for (i = 0; i < nfields; i++)
+		if (ftype[i] == DTK_DATE && !isdigit((unsigned char) *field[i]) && pg_tzset(field[i]) == NULL)
+			return true;
+	return false;
+}
+
 /* PostgreSQL's own reading of times, without raising; false: it is none. Session settings matter only where no zone is given. */
 static bool
 parse_time(const char *text, TimestampTz *at)
@@ -134,7 +148,7 @@ parse_time(const char *text, TimestampTz *at)
 	fsec_t		fsec;
 	struct pg_tm tm;
 
-	if (ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields) != 0)
+	if (ParseDateTime(text, work, sizeof(work), field, ftype, MAXDATEFIELDS, &nfields) != 0 || has_unknown_zone(field, ftype, nfields))
 		return false;
 #if PG_VERSION_NUM >= 160000
 	{

@@ -5,6 +5,8 @@
  */
 #include "change.h"
 
+#include <ctype.h>
+
 #include "access/htup_details.h"
 #include "miscadmin.h"
 #include "catalog/pg_type.h"
@@ -86,10 +88,16 @@ raise_unknown(void)
 			 errhint("sync.conflicts(false) lists those that concern the caller.")));
 }
 
+/* In the one form that we write: another would be an error of its input function, or none. */
 static bool
 is_uuid(const char *text)
 {
-	return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36;
+	int			i;
+
+	for (i = 0; i < 36; i++)
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? text[i] != '-' : !isxdigit((unsigned char) text[i]))
+			return false;
+	return text[36] == '\0';
 }
 
 /* As the caller: the log's policy says whom an entry concerns. */

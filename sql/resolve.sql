@@ -173,7 +173,8 @@ SELECT * FROM resolve_push('bob', '[{"queue_id":"q1","operation":"update","entit
 
 -- What is wrong with a request
 SELECT resolve_error('bob', '{}'), resolve_error('bob', '{"conflict_id":"7","resolution":"keep_local"}'), resolve_error('bob', '{"conflict_id":"7","resolution":"keep"}'),
-       resolve_error('bob', '{"conflict_id":"7","resolution":"merge"}'), resolve_error('bob', '{"conflict_id":"7","resolution":"merge","merged_data":[]}') \gx
+       resolve_error('bob', '{"conflict_id":"7","resolution":"merge"}'), resolve_error('bob', '{"conflict_id":"7","resolution":"merge","merged_data":[]}'),
+       resolve_error('bob', '{"conflict_id":"0-cd97-4822-a99422-a994-8430ce8727aa","resolution":"keep_local"}') \gx
 -- A revoked device is refused before anything is looked at
 SELECT sync.revoke_device('bob''s');
 SELECT sync.push('{"device_id":"bob''s","changes":[]}');

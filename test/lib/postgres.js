@@ -12,7 +12,7 @@ import { until } from './wait.js';
 
 export const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 const SOCKET_PORT = 54329; // only names the socket file
-const CRASH = /.*terminated by signal (?!9\b|15\b).*(\n.*DETAIL: .*)?/; // tests kill with 9; nothing else may end a backend
+const CRASH = /^.*terminated by signal (?!9\b|15\b).*(\n.*DETAIL: .*)?/m; // tests kill with 9; nothing else may end a backend. Anchored: a log has lines of megabytes
 
 /** A TCP port of the loopback that is free now. */
 export async function freePort() {

@@ -1,15 +1,16 @@
 /*
  * attempt.c - a subtransaction around what may fail without failing the whole request.
  *
+ * Whatever the error, the subtransaction ends before it goes on: who catches it further out rolls back one level, and would take ours for its own.
+ *
  * SPDX-License-Identifier: PostgreSQL
  */
 #include "change.h"
 
 #include "access/xact.h"
-#include "utils/resowner.h"
 
 void
-attempt_begin(Attempt *attempt)
+sync_attempt_begin(SyncAttempt *attempt)
 {
 	attempt->context = CurrentMemoryContext;
 	attempt->owner = CurrentResourceOwner;
@@ -18,7 +19,7 @@ attempt_begin(Attempt *attempt)
 }
 
 void
-attempt_keep(const Attempt *attempt)
+sync_attempt_keep(const SyncAttempt *attempt)
 {
 	ReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(attempt->context);
@@ -26,28 +27,36 @@ attempt_keep(const Attempt *attempt)
 }
 
 void
-attempt_undo(const Attempt *attempt)
+sync_attempt_undo(const SyncAttempt *attempt)
 {
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(attempt->context);
 	CurrentResourceOwner = attempt->owner;
-	sync_push_stamp = NULL;
+}
+
+/* In PG_CATCH: the error that ended it, for ReThrowError or not. */
+ErrorData *
+sync_attempt_failed(const SyncAttempt *attempt)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(attempt->context);
+	error = CopyErrorData();
+	FlushErrorState();
+	sync_attempt_undo(attempt);
+	return error;
 }
 
 /* Returns the error that ended it, unless that must end the whole request: a cancelled or broken backend. */
 ErrorData *
-attempt_drop(const Attempt *attempt)
+attempt_drop(const SyncAttempt *attempt)
 {
-	ErrorData  *error;
-	int			category;
+	ErrorData  *error = sync_attempt_failed(attempt);
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
-	MemoryContextSwitchTo(attempt->context);
-	error = CopyErrorData();
-	category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+	sync_push_stamp = NULL;
 	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
 		category == ERRCODE_SYSTEM_ERROR || category == ERRCODE_INTERNAL_ERROR)
-		PG_RE_THROW();
-	FlushErrorState();
-	attempt_undo(attempt);
+		ReThrowError(error);
 	return error;
 }

@@ -9,7 +9,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -79,32 +78,24 @@ is_of_query(int sqlstate)
 static SyncScope *
 try_scope(int32 scope_id)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	SyncAttempt attempt;
 	SyncScope  *volatile scope = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		scope = sync_scope_held(scope_id);
-		ReleaseCurrentSubTransaction();
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = sync_attempt_failed(&attempt);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		RollbackAndReleaseCurrentSubTransaction();
 		if (!is_of_query(error->sqlerrcode))
 			ReThrowError(error);
-		FlushErrorState();
 		scope = NULL;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
 	return scope;
 }
 

@@ -141,16 +141,8 @@ typedef struct Deletion
 	char	   *changed_by;
 } Deletion;
 
-/* attempt.c: one that is dropped or undone takes back what was written since it began */
-typedef struct Attempt
-{
-	MemoryContext context;
-	ResourceOwner owner;
-} Attempt;
-extern void attempt_begin(Attempt *attempt);
-extern void attempt_keep(const Attempt *attempt);
-extern void attempt_undo(const Attempt *attempt);
-extern ErrorData *attempt_drop(const Attempt *attempt);	/* in PG_CATCH */
+/* attempt.c */
+extern ErrorData *attempt_drop(const SyncAttempt *attempt);	/* in PG_CATCH */
 
 /* value.c: raises the type's own error; columns that the database alone sets are passed over */
 extern Field *value_read_fields(Push *push, const SyncTable *table, JsonbContainer *object, int *n);

@@ -100,12 +100,12 @@ column_name(const SyncTable *table, int column)
 	return column < 0 ? NULL : table->columns[column].name;
 }
 
-/* The WAL names the partition that a row is in. */
+/* The WAL names the partition that a row is in. No lock: DDL locks a table before its partitions, and would end in a deadlock with who has these already. */
 static void
 put_partitions(StringInfo out, const SyncTable *table)
 {
 	List	   *all = get_rel_relkind(table->relid) == RELKIND_PARTITIONED_TABLE ?
-		find_all_inheritors(table->relid, AccessShareLock, NULL) : NIL;
+		find_all_inheritors(table->relid, NoLock, NULL) : NIL;
 	const char *separator = "";
 	ListCell   *lc;
 
@@ -114,7 +114,8 @@ put_partitions(StringInfo out, const SyncTable *table)
 		char	   *schema = get_namespace_name(get_rel_namespace(lfirst_oid(lc)));
 		char	   *name = get_rel_name(lfirst_oid(lc));
 
-		if (lfirst_oid(lc) == table->relid)
+		/* without a name: it was just dropped */
+		if (lfirst_oid(lc) == table->relid || schema == NULL || name == NULL)
 			continue;
 		appendStringInfo(out, "%s[", separator);
 		sync_render_string(out, schema, strlen(schema));

@@ -10,7 +10,6 @@
 
 #include "access/htup_details.h"
 #include "access/table.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "catalog/pg_language.h"
@@ -33,7 +32,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -171,31 +169,38 @@ read_body(HeapTuple function)
 	return queries;
 }
 
+/* Errors that say nothing of what was read: a cancel, a lock that did not come, a deadlock, no memory. A verdict from them would be kept. */
+static bool
+is_of_moment(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
+		category == ERRCODE_INTERNAL_ERROR || category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}
+
 /* The same, NIL instead of an error: a body that cannot be read now may still be another one tomorrow. */
 static List *
 try_body(HeapTuple function)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	List	   *queries = NIL;
+	SyncAttempt attempt;
+	List	   *volatile queries = NIL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		queries = read_body(function);
-		ReleaseCurrentSubTransaction();
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		ErrorData  *error = sync_attempt_failed(&attempt);
+
+		if (is_of_moment(error->sqlerrcode))
+			ReThrowError(error);
 		queries = NIL;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return queries;
 }
 
@@ -555,30 +560,26 @@ run_check(SyncPolicyCheck *check, const char *old_values)
 bool
 sync_policy_allows(SyncPolicyCheck *check, const char *old_values)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	SyncAttempt attempt;
 	volatile bool allowed = false;
 
 	if (check->plan == NULL || old_values == NULL)
 		return false;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		allowed = run_check(check, old_values);
-		ReleaseCurrentSubTransaction();
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
-		if (ERRCODE_TO_CATEGORY(geterrcode()) != ERRCODE_DATA_EXCEPTION)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
+		ErrorData  *error = sync_attempt_failed(&attempt);
+
+		if (is_of_moment(error->sqlerrcode))
+			ReThrowError(error);
+		FreeErrorData(error);
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return allowed;
 }
 

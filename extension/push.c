@@ -45,12 +45,12 @@ first_failure(const Push *push)
 static int
 try_range(Push *push, int from, int to, ErrorData **error)
 {
-	Attempt		attempt;
+	SyncAttempt attempt;
 	volatile int at = from;
 	volatile int failed_at = -1;
 
 	*error = NULL;
-	attempt_begin(&attempt);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		set_constraints(true);
@@ -63,9 +63,9 @@ try_range(Push *push, int from, int to, ErrorData **error)
 		if (push->is_atomic)
 			failed_at = first_failure(push);
 		if (failed_at < 0)
-			attempt_keep(&attempt);
+			sync_attempt_keep(&attempt);
 		else
-			attempt_undo(&attempt);
+			sync_attempt_undo(&attempt);
 	}
 	PG_CATCH();
 	{

@@ -107,13 +107,13 @@ fixed_output(FmgrInfo *function, Datum value)
 	static pg_tz *utc = NULL;	/* kept for good by pgtz.c */
 	char	   *volatile text = NULL;
 
+	if (utc == NULL)
+		utc = pg_tzset("UTC");
 	DateStyle = USE_ISO_DATES;
 	DateOrder = DATEORDER_MDY;
 	IntervalStyle = INTSTYLE_POSTGRES;
 	extra_float_digits = 1;
 	bytea_output = BYTEA_OUTPUT_HEX;
-	if (utc == NULL)
-		utc = pg_tzset("UTC");
 	session_timezone = utc;
 	PG_TRY();
 	{

@@ -315,10 +315,10 @@ make_change(Resolving *r, const Now *now, Change *change)
 static void
 carry_out(Resolving *r, Change *change)
 {
-	Attempt		attempt;
+	SyncAttempt attempt;
 	ErrorData  *error;
 
-	attempt_begin(&attempt);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		if (change->data)
@@ -326,7 +326,7 @@ carry_out(Resolving *r, Change *change)
 		if (!change->is_decided)
 			apply_change(&r->push, change);
 		writer_close(&r->push);
-		attempt_keep(&attempt);
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{

@@ -113,6 +113,7 @@ sync_user_id(void)
 	cached_claims = NULL;
 	if (cached_user)
 		pfree(cached_user);
+	cached_user = NULL;			/* what follows may fail for want of memory */
 	cached_user = user ? MemoryContextStrdup(TopMemoryContext, user) : NULL;
 	cached_claims = MemoryContextStrdup(TopMemoryContext, text);
 	return cached_user;

@@ -18,6 +18,7 @@
 #include "tcop/dest.h"
 #include "utils/date.h"
 #include "utils/jsonb.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
@@ -352,6 +353,17 @@ extern Datum sync_clock_next(const SyncTable *table, const SyncOldClock *old, co
 							 TimestampTz at, bool *isnull);	/* old or changed NULL: every column is written */
 extern Datum sync_clock_keep(const SyncTable *table, HeapTuple old, TupleDesc desc, int64 version);	/* the same writes, under a new version */
 extern void sync_clock_newest(const SyncTable *table, HeapTuple tuple, TupleDesc desc, SyncWrite *out);	/* of the row */
+
+/* attempt.c: one that failed or is undone takes back what was written since it began */
+typedef struct SyncAttempt
+{
+	MemoryContext context;
+	ResourceOwner owner;
+} SyncAttempt;
+extern void sync_attempt_begin(SyncAttempt *attempt);
+extern void sync_attempt_keep(const SyncAttempt *attempt);
+extern void sync_attempt_undo(const SyncAttempt *attempt);
+extern ErrorData *sync_attempt_failed(const SyncAttempt *attempt);	/* in PG_CATCH */
 
 /* policy.c: row-level security that looks at nothing but the row and who asks */
 typedef struct SyncPolicyCheck SyncPolicyCheck;

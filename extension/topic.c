@@ -5,13 +5,11 @@
  */
 #include "sync.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "parser/parser.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 PG_FUNCTION_INFO_V1(sync_topic_shape);
 PG_FUNCTION_INFO_V1(sync_topic_validate);
@@ -334,34 +332,24 @@ run_condition(const Segments *pattern, const Segments *topic, const char *condit
 static bool
 condition_holds(const Segments *pattern, const Segments *topic, const char *condition)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	SyncAttempt attempt;
 	volatile bool holds = false;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		holds = run_condition(pattern, topic, condition);
-		ReleaseCurrentSubTransaction();
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = sync_attempt_failed(&attempt);
 
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
 		if (ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_DATA_EXCEPTION)
 			ReThrowError(error);
 		holds = false;
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	return holds;
 }
 

@@ -5,7 +5,6 @@
  */
 #include "sync.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -16,7 +15,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -301,32 +299,23 @@ is_for_all(int code)
 static void
 try_identity(StringInfo out, Question *q, JsonbContainer *identity)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	SyncAttempt attempt;
 	int			start = out->len;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
+	sync_attempt_begin(&attempt);
 	PG_TRY();
 	{
 		start_limit(q);
 		put_identity(out, q, identity);
 		end_limit(q);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		sync_attempt_keep(&attempt);
 	}
 	PG_CATCH();
 	{
 		ErrorData  *error;
 
 		end_limit(q);
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
+		error = sync_attempt_failed(&attempt);
 		if (is_for_all(error->sqlerrcode) && !is_over_limit)
 			ReThrowError(error);
 		out->len = start;

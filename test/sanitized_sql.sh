@@ -74,7 +74,7 @@ prepare_valgrind() {
 found() {
   if [ "$by" = valgrind ]; then
     # one report is a block of lines up to an empty one
-    awk -v ours="\\((in [^)]*/(sync|control)\\.so|(control|$(cd "$root/extension" && printf '%s|' *.c | sed 's/\.c|/|/g; s/|$//'))\\.c:)" '
+    awk -v ours="[(](in [^)]*/(sync|control)[.]so|(control|$(cd "$root/extension" && printf '%s|' *.c | sed 's/\.c|/|/g; s/|$//'))[.]c:)" '
          function flush() { if (text ~ ours) printf "%s\n", text; text = "" }
          /^==[0-9]+== *$/ { flush(); next } /^==[0-9]+==/ { text = text $0 "\n" } END { flush() }' "$reports"/valgrind.* 2>/dev/null
   else

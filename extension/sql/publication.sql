@@ -19,13 +19,27 @@ CREATE FUNCTION sync.adopt_publication(name name) RETURNS void
     LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'sync_adopt_publication';
 COMMENT ON FUNCTION sync.adopt_publication(name) IS 'Makes a publication part of the extension: it goes when the extension goes, and no dump has it.';
 
+-- pg_partition_tree() would lock them, and keep a lock on a partition whose table is still to be locked: in a deadlock with DDL, which begins at the table.
+CREATE FUNCTION sync.partitions(relation oid) RETURNS TABLE (partition oid, is_leaf boolean)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+$$
+    WITH RECURSIVE tree (relation, relkind) AS (
+        SELECT c.oid, c.relkind FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = partitions.relation AND c.relispartition AND NOT i.inhdetachpending
+        UNION ALL
+        SELECT c.oid, c.relkind FROM tree t JOIN pg_inherits i ON i.inhparent = t.relation JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE c.relispartition AND NOT i.inhdetachpending)
+    SELECT tree.relation, tree.relkind <> 'p' FROM tree
+$$;
+COMMENT ON FUNCTION sync.partitions(oid) IS 'The partitions of a table and theirs, without a lock on them.';
+
 -- sync: tables whose rows can be told apart. sync_inserts: tombstones have no key, and only their arrival is of interest.
 CREATE FUNCTION sync.published() RETURNS TABLE (publication name, relation regclass)
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
 $$
     SELECT 'sync'::name, t.relation FROM sync.synced_table t JOIN pg_class c ON c.oid = t.relation
     WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition AND sync.has_identity(t.relation)
-      AND NOT EXISTS (SELECT FROM pg_partition_tree(t.relation) l JOIN pg_class p ON p.oid = l.relid
+      AND NOT EXISTS (SELECT FROM sync.partitions(t.relation) l JOIN pg_class p ON p.oid = l.partition
                       WHERE p.relkind = 'f' OR p.relpersistence <> 'p' OR NOT sync.has_identity(p.oid))
     UNION ALL
     SELECT 'sync', r.relation FROM (VALUES ('sync.synced_table'::regclass), ('sync.scope'), ('sync.instance')) r (relation)

@@ -170,7 +170,7 @@ BEGIN
 
     FOR t IN SELECT coalesce(p.relid, s.relation) AS relation, s.deleted_at
              FROM sync.synced_table s JOIN pg_class c ON c.oid = s.relation
-             LEFT JOIN LATERAL (SELECT relid FROM pg_partition_tree(s.relation) WHERE isleaf) p ON c.relkind = 'p'
+             LEFT JOIN LATERAL (SELECT l.partition::regclass AS relid FROM sync.partitions(s.relation) l WHERE l.is_leaf) p ON c.relkind = 'p'
              WHERE s.deletes = 'soft' AND s.deleted_at IS NOT NULL LOOP
         went := went + sync.purge_marked(t.relation, t.deleted_at, cutoff, purge.batch);
     END LOOP;
@@ -209,7 +209,7 @@ SELECT json_build_object(
     'tables', coalesce((
         SELECT json_agg(json_build_object('entity_type', t.entity_type, 'relation', t.relation, 'scope', t.scope, 'deletes', t.deletes,
                    'rows', (SELECT sum(greatest(reltuples, 0))::bigint FROM pg_class
-                            WHERE oid = t.relation OR oid IN (SELECT relid FROM pg_partition_tree(t.relation) WHERE isleaf)),
+                            WHERE oid = t.relation OR oid IN (SELECT l.partition FROM sync.partitions(t.relation) l WHERE l.is_leaf)),
                    'tombstones', (SELECT count(*) FROM sync.tombstone d WHERE d.table_id = t.id),
                    'oldest_tombstone', (SELECT d.at FROM sync.tombstone d WHERE d.table_id = t.id ORDER BY d.sync_xid LIMIT 1)) ORDER BY t.id)
         FROM sync.synced_table t), '[]'),

@@ -164,7 +164,7 @@ select_tables(Pull *pull)
 }
 
 bool
-pull_leaves_out(const Pull *pull, int32 table_id)
+pull_leaves_out(const Pull *pull, int32 table_id, const char *name)
 {
 	ListCell   *lc;
 	bool		all;
@@ -173,7 +173,7 @@ pull_leaves_out(const Pull *pull, int32 table_id)
 	{
 		const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
 
-		if (table->id == table_id)
+		if (table_id != 0 ? table->id == table_id : strcmp(table->entity_type, name) == 0)
 			return !is_requested(pull, table) && sync_readable_columns(table, &all) != NULL;
 	}
 	return false;

@@ -55,7 +55,7 @@ typedef struct Pull
 #define PULL_INCARNATION_MASK 0xfff
 
 /* pull.c */
-extern bool pull_leaves_out(const Pull *pull, int32 table_id);	/* it is there for who asks, but the request does not name it */
+extern bool pull_leaves_out(const Pull *pull, int32 table_id, const char *name);	/* it is there for who asks, but the request does not name it */
 extern void pull_begin(Pull *pull, Jsonb *request);
 extern Datum pull_answer(FunctionCallInfo fcinfo, void (*make) (Pull *pull, Jsonb *request));
 

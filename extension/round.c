@@ -168,6 +168,15 @@ put_scopes(Pull *pull, const SyncToken *valid)
 	}
 }
 
+/* 0 is no table's. Created again, the extension gives its tables their numbers anew: then a token's say nothing, its names do. */
+static int32
+number_now(const Pull *pull, int i)
+{
+	const SyncToken *given = pull->given;
+
+	return given->system_id == pull->next.system_id && given->incarnation == pull->next.incarnation ? given->tables[i] : 0;
+}
+
 static bool
 is_selected(const Pull *pull, int32 table_id, const char *name)
 {
@@ -191,7 +200,7 @@ put_gone(Pull *pull)
 	int			i;
 
 	for (i = 0; given && given->names && i < given->ntables; i++)
-		if (!is_selected(pull, given->tables[i], given->names[i]) && !pull_leaves_out(pull, given->tables[i]))
+		if (!is_selected(pull, number_now(pull, i), given->names[i]) && !pull_leaves_out(pull, number_now(pull, i), given->names[i]))
 			pull->gone = lappend(pull->gone, given->names[i]);
 }
 

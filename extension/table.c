@@ -511,10 +511,13 @@ fill_entry(TableEntry *entry)
 	entry->table = table;
 }
 
+/* While DETACH PARTITION ... CONCURRENTLY is under way (or was broken off) the way up ends at the partition, which still calls itself one. */
 static Oid
 root_of(Oid relid)
 {
-	return get_rel_relispartition(relid) ? llast_oid(get_partition_ancestors(relid)) : relid;
+	List	   *ancestors = get_rel_relispartition(relid) ? get_partition_ancestors(relid) : NIL;
+
+	return ancestors != NIL ? llast_oid(ancestors) : relid;
 }
 
 /*
@@ -584,11 +587,16 @@ sync_table_even_broken(Oid relid)
 	return load_table(relid);
 }
 
+/* A partition that is being detached keeps its triggers until that is done: what is written to it is no longer the table's. */
 SyncTable *
 sync_table_of_trigger(Oid relid)
 {
-	SyncTable  *table = load_synced(relid);
+	SyncTable  *table = load_table(relid);
 
+	if (table == NULL && get_rel_relispartition(root_of(relid)))
+		return NULL;
+	if (table == NULL)
+		table = load_synced(relid);
 	return table->is_unsound ? NULL : table;
 }
 

@@ -6,6 +6,7 @@
 // is being broken, those that a bridged gap did not show.
 
 const tableOf = (key) => key.slice(0, key.indexOf('/'));
+const RECENT = 6; // batches that a failure is told with
 
 export class Watcher {
   /** `teams`: whose rows it may see; `judged`: tables of which a version may be left out when a newer one follows. */
@@ -21,6 +22,7 @@ export class Watcher {
   #lacking = []; // transactions up to `reached` that are still to come, in their order
   #waiting = []; // batches that tell of transactions the oracle has not read yet
   #page; // of a round that is under way: what came since it began
+  #recent = []; // the last batches that were looked at, as a failure tells them
 
   /** A batch as it came; `loose`: a break of the stream was under way. */
   take(batch, { loose = false } = {}) {
@@ -41,6 +43,7 @@ export class Watcher {
         return;
       }
       this.#waiting.shift();
+      this.#remember(batch, { loose, mark, at });
       if (batch.session) this.#takePage(batch);
       else this.#takeLive(batch, loose);
     }
@@ -51,7 +54,14 @@ export class Watcher {
   }
 
   #fail(text) {
-    this.failures.push(`${this.name}: ${text}`);
+    const trace = this.failures.length ? '' : `; lacking ${this.#lacking.map(({ index }) => index)}; reached ${this.reached}; the last batches:\n${this.#recent.join('\n')}`;
+    this.failures.push(`${this.name}: ${text}${trace}`);
+  }
+
+  #remember(batch, { loose, mark, at }) {
+    const ids = batch.changes.slice(0, 60).map(({ entity_type, entity_id, server_version, operation }) => `${entity_type[0]}${entity_id}:${server_version}:${this.commits.made(`${entity_type}/${entity_id}`, server_version).index}${operation === 'delete' ? 'd' : ''}`);
+    this.#recent.push(`  ${new Date(at).toISOString()} ${batch.session ? 'page' : 'live'}${batch.has_more ? ' of more' : ''}${loose ? ' loose' : ''}, mark ${mark}, reached ${this.reached}, cursor ${batch.cursor}, reset ${batch.reset}, ${batch.changes.length} changes: ${ids.join(' ')}`);
+    if (this.#recent.length > RECENT) this.#recent.shift();
   }
 
   /** Whether a row of that table and team is any of ours. */

@@ -33,7 +33,7 @@ class Client {
   trace = process.env.TRACE ? [] : undefined; // TRACE=directory: all answers of those who fail are kept there
 
   constructor(history, plan) {
-    Object.assign(this, { history, plan, user: plan.user, streamer: plan.streamer, device_id: `device-${plan.number}`, name: `${plan.kind} ${plan.number} (${plan.user})` });
+    Object.assign(this, { history, plan, user: plan.user, streamer: plan.streamer, device_id: `device-${history.plan.seed}-${plan.number}`, name: `${plan.kind} ${plan.number} (${plan.user})` });
     this.saved = { copy: new Copy() };
   }
 

@@ -1,41 +1,34 @@
-// history.js - one seeded history: a fresh database, two streamers with a decoder each, everybody acts, then all must agree with Postgres.
+// history.js - one seeded history: everybody acts, then all must agree with Postgres.
 // SPDX-License-Identifier: PostgreSQL
 import { Copy } from '../../lib/client.js';
 import { isRunning } from '../../lib/process.js';
-import { Streamer } from '../../lib/streamer.js';
 import { mintToken } from '../../lib/token.js';
 import { sleep, until } from '../../lib/wait.js';
 import { LiveClient, post, Puller } from './clients.js';
 import { breakThings, commitsWaitFor } from './faults.js';
-import { digestOf, whatAllSee, wrongCounts, wrongOf, wrongVerdicts } from './oracle.js';
+import { digestOf, inOrder, whatAllSee, wrongCounts, wrongOf, wrongVerdicts } from './oracle.js';
 import { Outbox } from './outbox.js';
 import { fork, makePlan } from './plan.js';
-import { Proxy } from './proxy.js';
 import { NAMES, TABLES, USERS } from './schema.js';
 import { own, write } from './writing.js';
 
-const SOCKET = '.s.PGSQL.54329';
 const PATIENCE_MS = 1500; // for an answer while things break
 const CALM_PATIENCE_MS = 30_000;
 const CONVERGE_MS = 45_000;
-const OPTIONS = {
-  'verify-interval': 1, 'max-requests-per-second': 0, 'max-joins-per-second': 0, 'max-clients-per-user': 0, 'max-clients-per-address': 0, 'max-messages-per-second': 1000,
-};
+const HEIRS = 0.3; // of the clients, where a history came before: they come with what one of that user held at its end
 
 const TALLY = ['statements', 'refused', 'transactions', 'rolled_back', 'prepared', 'given_up', 'owner_steps', 'faults', 'turns', 'resets', 'resyncs', 'changes_seen', 'batches'];
 
 export class History {
   failures = [];
   notes = [];
-  gates = [];
-  lines = [];
-  streamers = [];
   clients = [];
   patience = PATIENCE_MS;
   tally = Object.fromEntries(TALLY.map((name) => [name, 0]));
 
-  constructor(server, admin, name, seed) {
-    Object.assign(this, { server, admin, name, plan: makePlan(seed), began: Date.now() });
+  constructor(place, seed) {
+    const { server, admin, database, gates, lines, streamers, secret } = place;
+    Object.assign(this, { place, server, admin, database, gates, lines, streamers, secret, name: `h${seed}`, plan: makePlan(seed), began: Date.now() });
   }
 
   // ---- what the actors use ------------------------------------------------------------------------------------
@@ -72,7 +65,7 @@ export class History {
 
   async run() {
     try {
-      await this.open();
+      await this.place.use();
       this.start = Date.now();
       await this.act();
       await this.calm();
@@ -80,26 +73,10 @@ export class History {
     } catch (error) {
       this.fail(`broke off: ${error.stack}`);
     } finally {
-      await this.close().catch((error) => this.fail(`did not end cleanly: ${error.stack}`));
+      this.#hangUp();
+      this.tally.ms = Date.now() - this.began;
     }
     return this;
-  }
-
-  async open() {
-    this.database = await this.server.createDatabase(this.name, { template: 'base' });
-    for (let i = 0; i < 2; i++) this.lines.push(await Proxy.socket(this.server.socket, SOCKET));
-    const first = await this.#streamer(0, 'wal2json');
-    this.secret = first.secret;
-    await this.#streamer(1, 'pgoutput');
-    await Promise.all(this.streamers.map((streamer) => streamer.ready()));
-    for (const streamer of this.streamers) this.gates.push(await Proxy.tcp(streamer.port));
-  }
-
-  async #streamer(number, plugin) {
-    const conninfo = (user) => `host=${this.lines[number].directory} port=54329 dbname=${this.name} user=${user}`;
-    const streamer = await Streamer.start({ conninfo }, { ...OPTIONS, plugin }, { secret: this.secret, ready: false });
-    this.streamers.push(streamer);
-    return streamer;
   }
 
   async act() {
@@ -108,6 +85,8 @@ export class History {
       const client = one.kind === 'live' ? new LiveClient(this, one) : new Puller(this, one);
       client.random = fork(plan.seed, `puller ${one.number}`);
       client.outbox = new Outbox(client, fork(plan.seed, `outbox ${one.number}`));
+      const left = this.place.left.get(one.user);
+      if (left && fork(plan.seed, `heir ${one.number}`).chance(HEIRS)) client.revive(left);
       return client;
     });
     await Promise.all([
@@ -161,7 +140,7 @@ export class History {
     for (const text of [...(await wrongVerdicts(database, outboxes)), ...(await wrongCounts(database, outboxes))]) this.fail(text);
     const still = await whatAllSee(database);
     for (const user of NAMES) for (const table of TABLES) {
-      if (JSON.stringify([...still[user][table]]) !== JSON.stringify([...seen[user][table]])) this.fail(`the tables changed while they were judged: ${table} of ${user}`);
+      if (inOrder(still[user][table]) !== inOrder(seen[user][table])) this.fail(`the tables changed while they were judged: ${table} of ${user}`);
     }
   }
 
@@ -234,17 +213,12 @@ export class History {
 
   // ---- its end ---------------------------------------------------------------------------------------------------
 
-  async close() {
+  #hangUp() {
     for (const client of this.clients) {
       client.isOver = true;
       client.hangUp?.();
+      this.place.left.set(client.user, { copy: client.copy, token: client.token });
     }
-    await Promise.all(this.streamers.map((streamer) => streamer.stop()));
-    for (const proxy of [...this.gates, ...this.lines]) await proxy.close();
-    await this.database?.pool.end().catch(() => {});
-    // a walsender outlives its streamer for a moment, and its slot forbids the drop
-    await until(`no slot is left in ${this.name}`, async () => (await this.admin(`SELECT FROM pg_replication_slots WHERE database = '${this.name}'`)).length === 0, { every_ms: 50 });
-    await this.admin(`DROP DATABASE IF EXISTS ${this.name} WITH (FORCE)`);
   }
 }
 

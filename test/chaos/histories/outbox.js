@@ -101,7 +101,7 @@ export class Outbox {
     const line = client.phone?.socket && client.phone.channel.state === 'joined' && random.chance(0.4);
     if (!line) return post(history, client, 'push', request, { streamer: random.below(2), limit_ms });
     const { device_id, ...body } = request;
-    return Promise.race([client.phone.ask('push', random.chance(0.5) ? body : request).catch(() => undefined), sleep(limit_ms ?? history.patience)]);
+    return Promise.race([client.phone.ask('push', random.chance(0.5) ? body : request).catch(() => undefined), sleep(limit_ms ?? history.patience, undefined, { ref: false })]);
   }
 
   // Of an atomic batch that failed nothing was kept, neither verdicts nor entries of the log: what was not decided earlier still waits.

@@ -169,6 +169,8 @@ async function untilEqual(stage) {
 function result(stage) {
   const sum = (name) => stage.watchers.reduce((total, { counts }) => total + counts[name], 0);
   const failures = stage.watchers.flatMap((watcher) => watcher.failures);
-  const figures = { events: sum('events'), transactions: stage.commits.next, live_batches: sum('batches'), pulled: sum('pulled'), pages: sum('pages'), repeats: sum('repeats'), announced_resyncs: stage.resyncs, ...stage.faults, ...stage.tally, faults_of_order: failures.length };
+  const faults_of_order = failures.length;
+  if (failures.length) failures.push(...stage.streamers.map((streamer) => `log of the streamer with ${streamer.options.plugin}:\n${streamer.lastLog(4000)}`));
+  const figures = { events: sum('events'), transactions: stage.commits.next, live_batches: sum('batches'), pulled: sum('pulled'), pages: sum('pages'), repeats: sum('repeats'), announced_resyncs: stage.resyncs, ...stage.faults, ...stage.tally, faults_of_order };
   return { figures, failures };
 }

@@ -233,6 +233,7 @@ feed_end(struct feed *f)
 void
 feed_forget(struct feed *f, const char *reason)
 {
+	feed_set_state(f, FEED_DOWN);		/* the slot's end is no gap: there is nothing that one could begin from */
 	bridging_give_up(f, reason);
 	clear(f);
 	f->seen_xmax = f->decoded_xid = 0;

@@ -130,7 +130,8 @@ queue_drop(struct judge *j, struct held *items, size_t count)
 void
 queue_clear(struct subscription *sub, struct judge *j)
 {
-	queue_drop(j, sub->queue + sub->queue_head, sub->queue_count);
+	if (sub->queue_count > 0)
+		queue_drop(j, sub->queue + sub->queue_head, sub->queue_count);
 	free(sub->queue);
 	sub->queue = NULL;
 	sub->queue_head = sub->queue_count = sub->queue_room = sub->queue_bytes = 0;

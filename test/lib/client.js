@@ -58,8 +58,8 @@ export class Copy {
 }
 
 export class SyncClient {
-  /** `token`: a string or a function that returns one; `join`: more members of the join payload. */
-  constructor(url, token, { label = 'main', join = {}, device_id = randomUUID(), origin, heartbeat_ms = 30_000 } = {}) {
+  /** `token`: a string or a function that returns one; `join`: more members of the join payload; `tls`: what a wss: address needs. */
+  constructor(url, token, { label = 'main', join = {}, device_id = randomUUID(), origin, tls = {}, heartbeat_ms = 30_000 } = {}) {
     this.token = typeof token === 'function' ? token : () => token;
     this.device_id = device_id;
     this.copy = new Copy();
@@ -71,12 +71,14 @@ export class SyncClient {
     this.#label = label;
     this.#join = join;
     this.#origin = origin;
+    this.#tls = tls;
     this.#heartbeat_ms = heartbeat_ms;
   }
 
   #label;
   #join;
   #origin;
+  #tls;
   #heartbeat_ms;
   #session; // announced by `ready`, in force with the next batch
   #listeners = new Set();
@@ -87,9 +89,10 @@ export class SyncClient {
     this.batches = 0;
     this.has_more = undefined;
     const headers = this.#origin ? { origin: this.#origin } : {};
+    const options = { ...this.#tls, headers };
     class Transport extends WebSocket {
       constructor(address) {
-        super(address, [], { headers });
+        super(address, [], options);
         this.on('message', (data) => client.frames.push(data.toString()));
       }
     }

@@ -44,7 +44,7 @@ export const handshake = (port, { path = '/socket/websocket?vsn=2.0.0', lines = 
   `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n${lines.map((line) => `${line}\r\n`).join('')}\r\n`;
 
 /** The whole frames at the beginning of `bytes`, and what is left. */
-function readFrames(bytes) {
+export function readFrames(bytes) {
   const frames = [];
   for (;;) {
     if (bytes.length < 2) return { frames, rest: bytes };

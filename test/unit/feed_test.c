@@ -12,6 +12,7 @@ struct world
 	int64_t nonce;
 	int		checkpoints;
 	int		readies;
+	int		holds;
 };
 
 static void
@@ -48,6 +49,12 @@ static void
 nothing(void *owner)
 {
 	(void) owner;
+}
+
+static void
+held(void *owner)
+{
+	((struct world *) owner)->holds++;
 }
 
 static void
@@ -102,7 +109,7 @@ start(struct world *w)
 {
 	static const struct feed_calls calls = {
 		.ask_tables = ask_tables, .ask_checkpoint = ask_checkpoint, .ask_rows = ask_rows, .start = nothing, .pause = hold, .restart = reason_given,
-		.wake = wake, .released = released, .ready = ready, .down = reason_given, .hold = nothing,
+		.wake = wake, .released = released, .ready = ready, .down = reason_given, .hold = held,
 	};
 	static const char tables[] = "{\"system_id\":\"7\",\"timeline\":1,\"incarnation\":\"1\",\"message_key\":\"k\",\"tombstone\":{\"schema\":\"sync\",\"table\":\"tombstone\"},"
 		"\"registry\":[],\"tables\":[]}";
@@ -145,10 +152,25 @@ a_nonce_of_somebody_else_moves_nothing(void)
 	feed_free(w.feed);
 }
 
+/* Storage that was rolled back, seen while the stream was live: the ring is empty, and sync.feed_changes cannot say what came after nothing. */
+static void
+a_slot_that_ends_after_all_was_forgotten_leaves_no_gap_behind(void)
+{
+	struct world w = {0};
+
+	start(&w);
+	feed_forget(w.feed, "the server's storage was rolled back");
+	CHECK(!feed_is_ready(w.feed));
+	feed_end(w.feed);
+	CHECK(w.holds == 0);
+	feed_free(w.feed);
+}
+
 int
 main(void)
 {
 	a_checkpoint_that_returns_before_its_answer_does_not_stall_the_stream();
 	a_nonce_of_somebody_else_moves_nothing();
+	a_slot_that_ends_after_all_was_forgotten_leaves_no_gap_behind();
 	return CHECK_END();
 }

@@ -60,3 +60,13 @@ attempt_drop(const SyncAttempt *attempt)
 		ReThrowError(error);
 	return error;
 }
+
+/* A cancel, a lock that did not come, a deadlock, no memory: the next try may go well, so no verdict may be kept from it. */
+bool
+sync_error_is_of_moment(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
+		category == ERRCODE_INTERNAL_ERROR || category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+}

@@ -364,10 +364,15 @@ extern void sync_attempt_begin(SyncAttempt *attempt);
 extern void sync_attempt_keep(const SyncAttempt *attempt);
 extern void sync_attempt_undo(const SyncAttempt *attempt);
 extern ErrorData *sync_attempt_failed(const SyncAttempt *attempt);	/* in PG_CATCH */
+extern bool sync_error_is_of_moment(int sqlstate);	/* it says nothing of what was read */
 
 /* policy.c: row-level security that looks at nothing but the row and who asks */
-typedef struct SyncPolicyCheck SyncPolicyCheck;
+struct RowSecurityPolicy;
 extern char *sync_policy_judge(Oid relid, Bitmapset **columns);	/* attribute numbers; or why they look elsewhere, else NULL */
+extern bool sync_policy_is_for_reading(const struct RowSecurityPolicy *policy);
+
+/* policy_check.c: the same, asked about rows that are gone */
+typedef struct SyncPolicyCheck SyncPolicyCheck;
 extern SyncPolicyCheck *sync_policy_check(const SyncTable *table);	/* of the caller; NULL: under no policy */
 extern bool sync_policy_allows(SyncPolicyCheck *check, const char *old_values);	/* text of tombstone.old_values, or NULL */
 extern Datum sync_policy_values(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* jsonb for tombstone.old_values */

@@ -170,6 +170,9 @@ extern Oid	sync_table_owner(const SyncTable *table);
 extern void sync_put_all_columns(StringInfo sql, const SyncTable *table);	/* a select list in attnum order, alias t */
 extern void sync_put_key(StringInfo sql, const SyncTable *table, int first_param, Oid *types);	/* "t.k = $n AND …" */
 
+/* table_read.c: of the table or its partition relid, in a context of its own that outlives the transaction; NULL: not synced */
+extern SyncTable *sync_table_read(Oid relid, Oid root, MemoryContext *kept);
+
 /* What sync.set_schema_version() says; -1: nothing. The caller is inside SPI. */
 extern void sync_schema_versions(int64 *oldest, int64 *current);
 

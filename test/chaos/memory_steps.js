@@ -57,7 +57,7 @@ function must(what, is_good, answer) {
 }
 
 /** Until it is so, or the streamer has ended. */
-function wait(s, what, condition, limit_ms = 20_000) {
+function wait(s, what, condition, limit_ms = 100_000) {
   const { process } = s.streamer;
   return until(what, () => {
     if (!isRunning(process)) throw new Error('the streamer has ended');
@@ -351,7 +351,7 @@ async function keysAnew(s) {
 const inTls = (s, bytes, enough) => new Promise((resolve, reject) => {
   let text = '';
   const socket = tlsConnect({ host: '127.0.0.1', port: s.streamer.port, ca: readFileSync(s.files.cert), checkServerIdentity: () => undefined }, () => socket.write(bytes));
-  socket.setTimeout(8000, () => socket.destroy());
+  socket.setTimeout(60_000, () => socket.destroy());
   socket.on('data', (data) => {
     text += data.toString('latin1');
     if (enough(text)) socket.destroy();

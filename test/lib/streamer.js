@@ -63,7 +63,7 @@ export class Streamer {
     if (ready) await this.ready();
   }
 
-  ready() {
+  ready({ limit_ms } = {}) {
     return until('the streamer is ready', async () => {
       if (!isRunning(this.process)) {
         const { code, signal, error } = await this.process.exited;
@@ -74,7 +74,7 @@ export class Streamer {
       } catch {
         return false;
       }
-    }, { every_ms: 30 }).catch((error) => {
+    }, { every_ms: 30, limit_ms }).catch((error) => {
       throw new Error(`${error.message}\n${this.lastLog()}`);
     });
   }

@@ -10,7 +10,12 @@ import { makeFiles, Refusal, SCHEMA, STEPS } from '../memory_steps.js';
 
 const ENDED = 70; // the code and the line of streamer/memory.c
 const MESSAGE = 'error out_of_memory the process ends';
-const PATIENCE_MS = 20_000; // for the end of a process that has begun to end
+// for the end of a process that has begun to end, and for a step: under the sanitizers and beside other loads they take as long as the machine likes
+const PATIENCE_MS = 120_000;
+const LEAST = 8; // places, however long the beginning took
+// the decoder and TLS, else by the seed
+const PLUGIN = process.env.PLUGIN;
+const TLS = process.env.TLS ? !/^(0|no)$/.test(process.env.TLS) : undefined;
 const OF_THE_DATABASE = new Set(['40P01']); // two steps' clean-up may meet there
 const RETRIED = /"code":"(unavailable|internal|server_error|overloaded|timeout)"|"status":(500|503)/; // what an honest answer may be
 
@@ -54,8 +59,8 @@ class Stage {
   async launch() {
     this.streamer.log = '';
     await this.streamer.launch({ ready: false });
-    if (!this.tls) await this.streamer.ready().catch((error) => { if (isRunning(this.streamer.process)) throw error; });
-    else await until('the TLS port is open, or it has ended', () => !isRunning(this.streamer.process) || / ready /.test(this.streamer.log), { limit_ms: 20_000 });
+    if (!this.tls) await this.streamer.ready({ limit_ms: PATIENCE_MS }).catch((error) => { if (isRunning(this.streamer.process)) throw error; });
+    else await until('the TLS port is open, or it has ended', () => !isRunning(this.streamer.process) || / ready /.test(this.streamer.log), { limit_ms: PATIENCE_MS });
   }
 
   /** One step; what went wrong with it, while the streamer may be ending. */
@@ -64,12 +69,12 @@ class Stage {
     if (step.name === 'start') return this.launch();
     if (step.name === 'stop') return this.stop();
     const ended = this.streamer.process.exited.then(() => undefined);
-    return within(60_000, step.name, Promise.race([step.run(this).then(() => undefined, (error) => error), ended]));
+    return within(2 * PATIENCE_MS, step.name, Promise.race([step.run(this).then(() => undefined, (error) => error), ended]));
   }
 
   async stop() {
     if (isRunning(this.streamer.process)) process.kill(this.streamer.process.pid, 'SIGTERM');
-    await within(20_000, 'the streamer ends', this.streamer.process.exited);
+    await within(PATIENCE_MS, 'the streamer ends', this.streamer.process.exited);
     await this.streamer.process.closed;
   }
 
@@ -77,7 +82,7 @@ class Stage {
   async rehearse() {
     for (const step of this.steps) {
       const error = await this.play(step);
-      if (error) throw new Error(`the rehearsal of ${step.name} failed: ${error.stack}\n${this.streamer.lastLog()}`);
+      if (error) throw new Error(`the rehearsal of ${step.name} failed: ${error.stack}\n${this.streamer.lastLog()}\n${this.world.server.log.slice(-2000)}`);
     }
     await this.judgeEnd('the rehearsal', [0]);
   }
@@ -109,8 +114,8 @@ class Stage {
     } catch (thrown) {
       this.fail(`${what}: ${thrown.message}`);
     }
+    this.faults.disarm(); // from here on nothing fires that was not counted
     const hasFired = this.faults.fired > 0;
-    this.faults.disarm();
     await this.judge(what, step, hasFired, error);
     return hasFired;
   }
@@ -187,8 +192,8 @@ function inOrder(places, random) {
 
 async function run({ seconds, random, say, most = Infinity }) {
   build();
-  const until_ms = Date.now() + seconds * 1000;
-  const stage = await Stage.build({ plugin: random.pick(['wal2json', 'pgoutput']), tls: random.chance(0.2) });
+  const [plugin, tls] = [random.pick(['wal2json', 'pgoutput']), random.chance(0.2)];
+  const stage = await Stage.build({ plugin: PLUGIN || plugin, tls: TLS ?? tls });
   const failed = new Set();
   const sites = new Set();
   let places = [];
@@ -200,8 +205,9 @@ async function run({ seconds, random, say, most = Infinity }) {
     const unmet = allocatingLines().filter((line) => !met.has(line));
     say(`not met: ${unmet.join(' ')}`);
     say(`${stage.plugin}${stage.tls ? ', TLS' : ''}: ${own.length} places of ours at ${new Set(own.map(({ site }) => site)).size} lines, ${places.length - own.length} of libraries`);
+    const until_ms = Date.now() + seconds * 1000;
     for (const place of inOrder(places, random)) {
-      if (Date.now() > until_ms || failed.size >= most) break;
+      if ((Date.now() > until_ms && failed.size >= Math.min(LEAST, most)) || failed.size >= most) break;
       if (!(await stage.inject(place))) continue;
       failed.add(place.key);
       if (place.isOwn) sites.add(place.site);

@@ -8,7 +8,7 @@ export class RawSocket {
   /** Resolves when open; rejects with the HTTP status in `.status` when the handshake was refused. */
   static async open(streamer, { path = '/socket/websocket?vsn=2.0.0', ...options } = {}) {
     const raw = new RawSocket();
-    raw.ws = new WebSocket(`ws://127.0.0.1:${streamer.port}${path}`, options);
+    raw.ws = new WebSocket(`${streamer.url.replace(/^http/, 'ws')}${path}`, options);
     raw.ws.on('message', (data) => raw.#take(data.toString()));
     raw.closed = new Promise((resolve) => raw.ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() })));
     const opened = new Promise((resolve, reject) => {

@@ -31,12 +31,16 @@ export class Streamer {
 
   log = '';
 
+  #scheme(plain) {
+    return this.options['tls-cert'] ? `${plain}s` : plain;
+  }
+
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.#scheme('http')}://127.0.0.1:${this.port}`;
   }
 
   get socketUrl() {
-    return `ws://127.0.0.1:${this.port}/socket`;
+    return `${this.#scheme('ws')}://127.0.0.1:${this.port}/socket`;
   }
 
   #arguments() {

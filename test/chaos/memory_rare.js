@@ -150,7 +150,7 @@ async function strangeAnswer(s) {
 /** More in a moment than the ring holds. */
 async function smallRing(s) {
   const one = "BEGIN; INSERT INTO note (team_id, title, body) VALUES (2, 'too much for the ring', repeat('z', 900000)); COMMIT;";
-  await s.world.sql(one.repeat(8));
+  await s.world.sql(one.repeat(24));
   const raw = await ours(s);
   const title = `behind much ${randomUUID()}`;
   await s.world.addNote(1, title);

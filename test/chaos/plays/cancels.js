@@ -23,8 +23,11 @@ CREATE TABLE part (id int PRIMARY KEY, n int) PARTITION BY RANGE (id);
 CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (500);
 CREATE TABLE part_2 PARTITION OF part FOR VALUES FROM (500) TO (100000);
 CREATE TABLE coming (id int PRIMARY KEY, txt text);
+CREATE TABLE paper (id int PRIMARY KEY, owner text NOT NULL, body text);
+ALTER TABLE paper ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON paper TO app USING (owner = sync.user_id());
 GRANT SELECT ON member TO app;
-GRANT SELECT, INSERT, UPDATE, DELETE ON note, item, part, coming TO app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON note, item, part, coming, paper TO app;
 ALTER TABLE member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own_memberships ON member FOR SELECT TO app USING (user_id = sync.user_id());
 ALTER TABLE note ENABLE ROW LEVEL SECURITY;
@@ -33,11 +36,12 @@ SELECT sync.create_scope('team', 'SELECT m.team_id FROM public.member m WHERE m.
 SELECT sync.enable('note', scope => 'team', scope_column => 'team_id', policy_is_scope => true);
 SELECT sync.enable('item', deleted_at => 'deleted_at');
 SELECT sync.enable('part');
+SELECT sync.enable('paper');
 INSERT INTO member VALUES ('ada', 1), ('ben', 1), ('ben', 2);
 INSERT INTO coming SELECT i, 'row ' || i FROM generate_series(1, 300) i;
 `;
 
-const TABLES = ['note', 'item', 'part'];
+const TABLES = ['note', 'item', 'part', 'paper'];
 const BULKS = Number(process.env.BULKS || 2); // psqls side by side
 const CANCELLED = new Set(['57014']); // query_canceled
 // deadlock, serialisation, lock not available; a table that sync.disable() takes away under a pull: the other connections are at work too
@@ -124,9 +128,28 @@ class Worker {
 const asked = (name, body, claims) =>
   `BEGIN; SELECT set_config('role', 'app', true), set_config('request.jwt.claims', '${JSON.stringify(claims)}', true); SELECT sync.${name}('${JSON.stringify(body).replaceAll("'", "''")}'::jsonb) AS answer; COMMIT;`;
 
+/** The same within a block that takes a cancel for an error like any other and goes on. */
+const caught = (name, body, claims) => `DO $do$ BEGIN
+  BEGIN
+    PERFORM set_config('role', 'app', true), set_config('request.jwt.claims', '${JSON.stringify(claims)}', true);
+    PERFORM sync.${name}('${JSON.stringify(body).replaceAll("'", "''")}'::jsonb);
+  EXCEPTION WHEN query_canceled THEN
+    NULL;
+  END;
+  IF current_user <> session_user AND sync.user_id() IS NULL THEN RAISE 'half of the block is left'; END IF;
+END $do$;`;
+
+// a transaction that goes on when its statement is over
+const IS_OVER = 'SELECT 1 / (now() = statement_timestamp())::int AS "is over";';
+
+/** What the streamer asks for several at once, about rows and about such that went. */
+const seen = (n) => `SELECT sync.visible_keys(jsonb_build_object('identities', '[{"role":"app","claims":{"sub":"ada"}},{"role":"app","claims":{"sub":"ben"}}]'::jsonb, 'identity_ms', ${n % 3 ? 1000 : 1}, 'tables', jsonb_build_array(
+    jsonb_build_object('id', (SELECT id FROM sync.synced_table WHERE relation = 'paper'::regclass), 'keys', '["${n % 50}"]'::jsonb, 'gone', (SELECT coalesce(jsonb_agg(t.old_values), '[]') FROM (SELECT old_values FROM sync.tombstone WHERE old_values IS NOT NULL LIMIT 200) t)))));`;
+
 function statement(random, mayAlter) {
   const n = random.below(1000);
   const claims = { sub: random.pick(['ada', 'ben']), role: 'app' };
+  const pushed = { device_id: 'bulk', changes: [{ queue_id: `p${n}`, operation: 'create', entity_type: 'paper', entity_id: String(n % 50), timestamp: new Date().toISOString(), data: { owner: claims.sub, body: 'pushed' } }] };
   const id = `${'0'.repeat(8)}-0000-4000-8000-${String(n).padStart(12, '0')}`;
   if (mayAlter && random.chance(0.05)) {
     return random.pick(["SELECT sync.enable('coming');", "SELECT sync.disable('coming');", 'ALTER TABLE coming ADD COLUMN IF NOT EXISTS more int DEFAULT 7;', 'ALTER TABLE coming DROP COLUMN IF EXISTS more;',
@@ -142,6 +165,12 @@ function statement(random, mayAlter) {
     `BEGIN; SAVEPOINT a; UPDATE note SET done = NOT done WHERE id = '${id}'; ROLLBACK TO a; UPDATE note SET body = 'b' WHERE id = '${id}'; DELETE FROM note WHERE id = '${id}'; COMMIT;`,
     `BEGIN; INSERT INTO member VALUES ('cleo', ${n % 5}) ON CONFLICT DO NOTHING; DELETE FROM member WHERE user_id = 'cleo' AND team_id <> ${n % 5}; COMMIT;`,
     asked('push', { device_id: 'bulk', changes: [{ queue_id: `q${n}`, operation: 'update', entity_type: 'note', entity_id: id, timestamp: new Date().toISOString(), data: { title: 'pushed' } }] }, claims),
+    `INSERT INTO paper SELECT i, 'ada', 'of many' FROM generate_series(${n % 50}, ${(n % 50) + 8}) i ON CONFLICT (id) DO UPDATE SET body = 'again';`,
+    `DELETE FROM paper WHERE id % 9 = ${n % 9};`,
+    `BEGIN; SAVEPOINT a; DELETE FROM paper WHERE id = ${n % 50}; INSERT INTO paper VALUES (${n % 50}, 'ben', 'x') ON CONFLICT DO NOTHING; ROLLBACK TO a; INSERT INTO paper VALUES (${n % 50}, 'ben', 'y') ON CONFLICT (id) DO UPDATE SET body = 'z'; COMMIT;`,
+    `SET lock_timeout = 1; UPDATE paper SET body = 'in haste' WHERE id % 7 = ${n % 7}; RESET lock_timeout;`,
+    caught('push', pushed, claims), caught('pull', { device_id: 'bulk' }, claims), asked('push', pushed, claims), seen(n), 'SELECT sync.status();', `SELECT sync.feed_changes('1:1:', ${n});`,
+    `SELECT sync.feed_rows((SELECT id FROM sync.synced_table WHERE relation = 'paper'::regclass), '{1,2,${n % 50}}');`,
     asked('pull', { device_id: 'bulk', limit: 50 }, claims), asked('digest', { device_id: 'bulk', entity_type: 'item' }, claims), 'SELECT sync.feed_tables();', `SELECT sync.checkpoint(${n});`,
   ]);
 }
@@ -159,7 +188,7 @@ class Bulk {
   async run(isOver) {
     while (!isOver()) {
       const count = 100;
-      const statements = Array.from({ length: count }, () => `${statement(this.random, this.number === 0)}\nROLLBACK;`);
+      const statements = Array.from({ length: count }, () => `${statement(this.random, this.number === 0)}\n${IS_OVER}\nROLLBACK;`);
       writeFileSync(this.file, statements.join('\n'));
       const child = start(path.join(this.server.bin, 'psql'), ['-X', '-q', '-v', 'VERBOSITY=verbose', '-o', '/dev/null', '-d', this.server.conninfo('app'), '-c', '\\set VERBOSITY verbose', '-c', 'SET client_min_messages = error', '-c', 'SELECT 1', '-f', this.file]);
       let text = '';
@@ -227,6 +256,7 @@ async function pullAll(worker, database, tables, fail) {
       const mine = new Set((await database.sql('SELECT id::text FROM note WHERE team_id IN (SELECT team_id FROM member WHERE user_id = $1)', [worker.user])).map(({ id }) => id));
       expected = new Map([...expected].filter(([id]) => mine.has(id)));
     }
+    if (table === 'paper') expected = new Map([...expected].filter(([, row]) => row.owner === worker.user));
     if (table === 'item') expected = new Map([...expected].filter(([, row]) => row.deleted_at === null));
     const found = differences(copy.table(table), expected);
     if (found.length) fail(`the copy of ${worker.user} on the connection ${worker.number} differs in ${found.length} rows of ${table}: ${found[0]}`);

@@ -1,93 +1,14 @@
 // memory_steps.js - what a streamer does in its life, one short step each, so that every place that allocates is met: for plays/memory_failures.js.
 // SPDX-License-Identifier: PostgreSQL
-import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { readFileSync, renameSync, utimesSync, writeFileSync } from 'node:fs';
 import { connect as tlsConnect } from 'node:tls';
-import path from 'node:path';
 import WebSocket from 'ws';
 import { RawSocket, exchange } from '../lib/raw.js';
 import { request } from '../lib/http.js';
-import { TOPICS } from '../lib/topics.js';
-import { jwkOf, makeKey, mintSigned } from '../lib/token.js';
-import { isRunning } from '../lib/process.js';
-import { until } from '../lib/wait.js';
-
-export const SCHEMA = `${TOPICS}
-INSERT INTO member VALUES ('eve', 1);
-CREATE TABLE paper (id int PRIMARY KEY, owner text NOT NULL, title text NOT NULL, n numeric DEFAULT 1.5, at timestamptz DEFAULT now(), yes boolean DEFAULT true);
-GRANT SELECT, INSERT, UPDATE, DELETE ON paper TO app;
-ALTER TABLE paper ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON paper TO app USING (owner = sync.user_id());
-SELECT sync.enable('paper');
-CREATE TABLE part (id int PRIMARY KEY, title text) PARTITION BY RANGE (id);
-CREATE TABLE part_1 PARTITION OF part FOR VALUES FROM (0) TO (1000000000);
-GRANT SELECT ON part TO app;
-SELECT sync.enable('part');
-CREATE TABLE secretive (id int PRIMARY KEY, title text, hidden text, owner text);
-ALTER TABLE secretive REPLICA IDENTITY FULL;
-GRANT SELECT (id, title, owner) ON secretive TO app;
-ALTER TABLE secretive ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON secretive TO app USING (owner = sync.user_id());
-SELECT sync.enable('secretive');
-`;
-
-const keys = ['RS256', 'ES256', 'HS256'].map((alg) => makeKey(alg, `kid-${alg}`));
-
-/** Files beside the streamer's secret: keys, certificate. */
-export function makeFiles(directory) {
-  const place = (name) => path.join(directory, name);
-  writeFileSync(place('jwks.json'), JSON.stringify({ keys: keys.map(jwkOf) }));
-  writeFileSync(place('metrics'), 'm'.repeat(40), { mode: 0o600 });
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=test', '-keyout', place('key'), '-out', place('crt')], { stdio: 'pipe' });
-  return { jwks: place('jwks.json'), metrics: place('metrics'), cert: place('crt'), key: place('key') };
-}
-
-/** An answer that says no; the play judges whether it may. */
-export class Refusal extends Error {
-  constructor(what, answer) {
-    super(`${what}: ${JSON.stringify(answer).slice(0, 300)}`);
-    this.answer = answer;
-  }
-}
-
-function must(what, is_good, answer) {
-  if (!is_good) throw new Refusal(what, answer);
-  return answer;
-}
-
-/** Until it is so, or the streamer has ended. */
-function wait(s, what, condition, limit_ms = 20_000) {
-  const { process } = s.streamer;
-  return until(what, () => {
-    if (!isRunning(process)) throw new Error('the streamer has ended');
-    return condition();
-  }, { limit_ms });
-}
-
-const change = (data, more = {}) => ({ queue_id: randomUUID(), operation: 'create', entity_type: 'note', entity_id: randomUUID(), data: { team_id: 1, ...data }, timestamp: new Date().toISOString(), ...more });
-
-async function post(s, name, body, how = {}) {
-  const answer = await request(`${s.streamer.url}/api/v1/sync/${name}`, { token: s.streamer.token('eve'), body, ...how });
-  return must(name, answer.status === 200, { status: answer.status, body: answer.text.slice(0, 300), json: answer.json });
-}
-
-/** A socket with this channel joined. */
-async function joined(s, topic, payload, sub = 'eve') {
-  const raw = await RawSocket.open(s.streamer);
-  const reply = await raw.ask(topic, 'phx_join', { access_token: s.streamer.token(sub), ...payload }, '1');
-  must(`join of ${topic}`, reply.status === 'ok', reply);
-  raw.tell = (event, body) => raw.ask(topic, event, body, '1');
-  raw.hears = (what, has) => wait(s, what, () => raw.look((frame) => has(frame[3], frame[4])));
-  raw.hearsText = (text) => raw.hears(text, (_, body) => JSON.stringify(body).includes(text));
-  return raw;
-}
-
-async function ours(s, payload = {}) {
-  const raw = await joined(s, 'sync:main', { device_id: 'eve-device', ...payload });
-  await raw.hears('the end of the first round', (event, body) => event === 'changes' && body.has_more === false);
-  return raw;
-}
+import { jwkOf, mintSigned } from '../lib/token.js';
+import { RARE } from './memory_rare.js';
+import { change, joined, keys, lastToken, must, ours, post, wait } from './memory_tools.js';
 
 async function live(s) {
   const raw = await ours(s);
@@ -145,7 +66,7 @@ async function refusals(s) {
   await request(`${s.streamer.url}/api/v1/sync/pull`, { token: 'a.b.c', body: { device_id: 'd' } });
   await request(`${s.streamer.url}/api/v1/sync/pull`, { token: s.streamer.token('eve'), body: '{' });
   await request(`${s.streamer.url}/nowhere`);
-  await exchange(s.streamer.port, 'GET /socket/websocket HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n', { limit_ms: 1000 });
+  await exchange(s.streamer.port, 'GET /socket/websocket HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n', { limit_ms: 1000 }).catch(() => {});
   const raw = await RawSocket.open(s.streamer);
   raw.send('no JSON');
   raw.send('[1,2]');
@@ -252,11 +173,18 @@ async function back(s) {
   try {
     await other.query("BEGIN; INSERT INTO note (team_id, title) VALUES (1, 'still open')");
     const raw = await ours(s);
-    const batch = raw.frames.findLast((frame) => frame[3] === 'changes')[4];
+    const sync_token = lastToken(raw);
     raw.close();
     const title = `while away ${randomUUID()}`;
     await s.world.addNote(1, title);
-    const again = await joined(s, 'sync:main', { device_id: 'eve-device', ...(batch.next_sync_token ? { sync_token: batch.next_sync_token } : {}) });
+    // a pull, and the stream's own cursor, in a snapshot in which the other one runs
+    const late = await ours(s, { device_id: 'eve-other' });
+    await wait(s, 'a cursor of the stream beside it', async () => {
+      await s.world.addNote(1, 'a moment later');
+      return late.frames.some(([, , , event, body]) => event === 'changes' && body.changes[0]?.data?.title === 'a moment later' && /\d:\d+:\d/.test(Buffer.from(body.cursor ?? '', 'base64url')));
+    });
+    late.close();
+    const again = await joined(s, 'sync:main', { device_id: 'eve-device', sync_token });
     await again.hearsText(title);
     await other.query('COMMIT');
     await again.hearsText('still open');
@@ -311,6 +239,12 @@ async function lostQueries(s) {
   await s.world.addNote(1, title);
   await raw.hearsText(title);
   raw.close();
+  // the stream does not wait for the connections of requests, but the next step does
+  await wait(s, 'requests are answered again', async () => {
+    const { status, text } = await request(`${s.streamer.url}/api/v1/sync/status`, { token: s.streamer.token('eve') });
+    must('status', status === 200 || status === 503, { status, text });
+    return status === 200;
+  });
 }
 
 async function ddl(s) {
@@ -343,7 +277,7 @@ async function keysAnew(s) {
   const before = s.streamer.log.split('jwks_read').length;
   await wait(s, 'the keys are read again', () => s.streamer.log.split('jwks_read').length > before || s.streamer.log.includes('jwks_unusable'), 5000).catch(() => {});
   for (const key of keys) {
-    const answer = await request(`${s.streamer.url}/api/v1/sync/pull`, { token: mintSigned(key, { sub: 'eve', role: 'app' }), body: { device_id: 'eve-jwks' } });
+    const answer = await request(`${s.streamer.url}/api/v1/sync/pull`, { token: mintSigned(key, { sub: 'eve', role: 'app', aud: 'sync' }), body: { device_id: 'eve-jwks' } });
     must(`a token of ${key.alg}`, answer.status === 200, { status: answer.status, body: answer.text.slice(0, 300) });
   }
 }
@@ -351,7 +285,7 @@ async function keysAnew(s) {
 const inTls = (s, bytes, enough) => new Promise((resolve, reject) => {
   let text = '';
   const socket = tlsConnect({ host: '127.0.0.1', port: s.streamer.port, ca: readFileSync(s.files.cert), checkServerIdentity: () => undefined }, () => socket.write(bytes));
-  socket.setTimeout(8000, () => socket.destroy());
+  socket.setTimeout(60_000, () => socket.destroy());
   socket.on('data', (data) => {
     text += data.toString('latin1');
     if (enough(text)) socket.destroy();
@@ -390,5 +324,6 @@ export const STEPS = [
   { name: 'start' }, { name: 'live', run: live }, { name: 'push', run: push }, { name: 'ask', run: askAll }, { name: 'http', run: http }, { name: 'refusals', run: refusals },
   { name: 'pages', run: pages }, { name: 'events', run: events }, { name: 'streams', run: otherStreams }, { name: 'realtime', run: realtimeChanges }, { name: 'room', run: room }, { name: 'policies', run: policies }, { name: 'columns', run: columns }, { name: 'back', run: back }, { name: 'relay', run: relayed },
   { name: 'membership', run: membership }, { name: 'gap', run: gap }, { name: 'queries', run: lostQueries }, { name: 'ddl', run: ddl }, { name: 'many', run: many },
+  ...RARE,
   { name: 'keys', run: keysAnew }, { name: 'tls', run: tls, tls: true }, { name: 'certificate', run: certificate, tls: true }, { name: 'stop' },
 ];

@@ -12,7 +12,7 @@ export async function request(url, { token, body, headers = {}, method } = {}) {
       ...headers,
     },
     body: sent,
-    signal: AbortSignal.timeout(20_000),
+    signal: AbortSignal.timeout(60_000),
   });
   const text = await response.text();
   let json;

@@ -71,7 +71,7 @@ export class Postgres {
       } catch {
         return false;
       }
-    }, { every_ms: 50 });
+    }, { every_ms: 50, limit_ms: 120_000 });
   }
 
   /** A libpq connection string, for the streamer and for psql. */

@@ -8,7 +8,7 @@ export class RawSocket {
   /** Resolves when open; rejects with the HTTP status in `.status` when the handshake was refused. */
   static async open(streamer, { path = '/socket/websocket?vsn=2.0.0', ...options } = {}) {
     const raw = new RawSocket();
-    raw.ws = new WebSocket(`ws://127.0.0.1:${streamer.port}${path}`, options);
+    raw.ws = new WebSocket(`${streamer.url.replace(/^http/, 'ws')}${path}`, options);
     raw.ws.on('message', (data) => raw.#take(data.toString()));
     raw.closed = new Promise((resolve) => raw.ws.on('close', (code, reason) => resolve({ code, reason: reason.toString() })));
     const opened = new Promise((resolve, reject) => {
@@ -16,7 +16,7 @@ export class RawSocket {
       raw.ws.on('unexpected-response', (_, response) => reject(Object.assign(new Error(`refused with ${response.statusCode}`), { status: response.statusCode })));
       raw.ws.on('error', reject);
     });
-    return within(10_000, 'the handshake', opened);
+    return within(60_000, 'the handshake', opened);
   }
 
   frames = [];
@@ -45,7 +45,7 @@ export class RawSocket {
   async ask(topic, event, payload, join_ref) {
     const ref = String(++this.#ref);
     this.send(JSON.stringify([join_ref ?? (event === 'phx_join' ? ref : null), ref, topic, event, payload]));
-    const frame = await until(`a reply to ${event}`, () => this.look((f) => f[3] === 'phx_reply' && f[1] === ref), { limit_ms: 15_000 });
+    const frame = await until(`a reply to ${event}`, () => this.look((f) => f[3] === 'phx_reply' && f[1] === ref), { limit_ms: 60_000 });
     return frame[4];
   }
 

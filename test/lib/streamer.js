@@ -31,12 +31,16 @@ export class Streamer {
 
   log = '';
 
+  #scheme(plain) {
+    return this.options['tls-cert'] ? `${plain}s` : plain;
+  }
+
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.#scheme('http')}://127.0.0.1:${this.port}`;
   }
 
   get socketUrl() {
-    return `ws://127.0.0.1:${this.port}/socket`;
+    return `${this.#scheme('ws')}://127.0.0.1:${this.port}/socket`;
   }
 
   #arguments() {
@@ -63,7 +67,7 @@ export class Streamer {
     if (ready) await this.ready();
   }
 
-  ready() {
+  ready({ limit_ms } = {}) {
     return until('the streamer is ready', async () => {
       if (!isRunning(this.process)) {
         const { code, signal, error } = await this.process.exited;
@@ -74,7 +78,7 @@ export class Streamer {
       } catch {
         return false;
       }
-    }, { every_ms: 30 }).catch((error) => {
+    }, { every_ms: 30, limit_ms }).catch((error) => {
       throw new Error(`${error.message}\n${this.lastLog()}`);
     });
   }

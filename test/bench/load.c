@@ -5,8 +5,8 @@
  * "has_more":false has come. A message is a text between two '@': microseconds of CLOCK_MONOTONIC when it was written, or 0. A mark is a number
  * below 64 between two '~': what has one is known to have come. With `track` clients keep their sync token and join again with it, with
  * `small` the kernel keeps little for them. Lines on stdin are commands, each answered by one JSON line:
- *   open N AT_ONCE | cut AT_ONCE | live MS | reset | wait MESSAGES MS | marks N MS | stats | stall N | unstall | quit
- * `marks N` waits until every client has the marks 0 to N - 1; `marked` says how many have. `closed` counts the server's close frames by code.
+ *   open N AT_ONCE | cut AT_ONCE | live MS | reset | wait MESSAGES MS | marks N MS | stats | stall N | beat | unstall | quit
+ * `beat`: those that are stalled send a heartbeat. `marks N` waits until every client has the marks 0 to N - 1; `marked` says how many have. `closed` counts the server's close frames by code.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -509,6 +509,17 @@ stall(size_t n)
 		}
 }
 
+/* What they do not read is to be more than what the kernel took: an answer of the server's, which waits behind it. */
+static void
+beat(void)
+{
+	static const char heartbeat[] = "[null,\"2\",\"phoenix\",\"heartbeat\",{}]";
+
+	for (size_t i = 0; i < wanted; i++)
+		if (clients[i].is_stalled && clients[i].fd >= 0)
+			send_frame(&clients[i], 1, heartbeat, sizeof(heartbeat) - 1);
+}
+
 static void
 unstall(void)
 {
@@ -570,6 +581,11 @@ obey(char *line)
 	else if (sscanf(line, "stall %lld", &a) == 1)
 	{
 		stall((size_t) a);
+		report(begin_us);
+	}
+	else if (strncmp(line, "beat", 4) == 0)
+	{
+		beat();
 		report(begin_us);
 	}
 	else if (strncmp(line, "reset", 5) == 0)

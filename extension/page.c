@@ -48,32 +48,6 @@ typedef struct RowReceiver
 	MemoryContext row_context;
 } RowReceiver;
 
-static char *
-row_place(const SyncTable *table, const Datum *values, const char *first)
-{
-	StringInfoData place;
-	int			i;
-
-	initStringInfo(&place);
-	appendStringInfoChar(&place, '[');
-	if (first)
-	{
-		sync_render_string(&place, first, strlen(first));
-		appendStringInfoChar(&place, ',');
-	}
-	for (i = 0; i < table->nkeys; i++)
-	{
-		const SyncColumn *column = &table->columns[table->keys[i]];
-		char	   *text = sync_value_text(column, values[column->attnum - 1]);
-
-		if (i)
-			appendStringInfoChar(&place, ',');
-		sync_render_string(&place, text, strlen(text));
-	}
-	appendStringInfoChar(&place, ']');
-	return place.data;
-}
-
 /* Was this version of the row written by the device that asks? */
 static bool
 is_origin(const Pull *pull, const SyncTable *table, TupleTableSlot *slot)
@@ -128,7 +102,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	if (pull->is_full || r->seen > pull->limit)
 	{
 		MemoryContextSwitchTo(pull->context);
-		pull->next.part_key = row_place(r->p->table, slot->tts_values, r->phase == 'I' ? psprintf(UINT64_FORMAT, xid) : r->value);
+		pull->next.part_key = pull_row_place(pull, r->p, r->phase, r->value, slot->tts_values);
 	}
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(r->row_context);
@@ -228,7 +202,7 @@ pull_has_tombstones(const Pull *pull, const PullTable *p)
 
 	for (range = RANGE_RUNNING; range <= RANGE_SINCE; range++)
 	{
-		if (!pull_has_range(&pull->next, range))
+		if (!pull_has_range(pull, p, 'T', range, NULL))
 			continue;
 		sync_become_extension(&saved);
 		pull_query_tombstones(pull, p, range);
@@ -269,45 +243,31 @@ is_part_of(const PullTable *p, char phase, const Pull *pull)
 	return n > 0;
 }
 
-/* true when the range is exhausted */
-static bool
+/* Of one range; one that comes to its LIMIT has moved the place, from which the ranges are to be asked anew. */
+static PartEnd
 send_range(Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
 {
-	PartEnd		end = PART_LIMITED;
-
-	if (!pull_has_range(&pull->next, range))
-		return true;
-	while (end == PART_LIMITED)
-		end = phase == 'T' ? send_tombstones(pull, p, range) : send_rows(pull, p, phase, range, value);
-	return end == PART_FINISHED;
+	if (!pull_has_range(pull, p, phase, range, value))
+		return PART_FINISHED;
+	return phase == 'T' ? send_tombstones(pull, p, range) : send_rows(pull, p, phase, range, value);
 }
 
+/* true when nothing is left of them */
 static bool
-send_values(Pull *pull, const PullTable *p, char phase)
+send_ranges(Pull *pull, const PullTable *p, char phase, const char *value)
 {
-	const char *from = pull_place_value(pull, p);
-	int			n;
-	char	  **values = pull_part_values(pull, p, phase, &n);
-	char	   *last = pull->next.part_key;
-	int			i;
+	bool		is_whole = phase == 'W' || phase == 'G';
+	PullRange	first = is_whole ? RANGE_ALL : RANGE_THIS;
+	PullRange	last = is_whole ? RANGE_ALL : RANGE_SINCE;
+	PullRange	range = first;
 
-	for (i = 0; i < n; i++)
+	while (range <= last)
 	{
-		int			order = from ? strcmp(values[i], from) : 1;
+		PartEnd		end = send_range(pull, p, phase, range, value);
 
-		if (order < 0)
-			continue;
-		if (pull->next.part_key[0])
-			last = pull->next.part_key;
-		if (order > 0)
-			pull->next.part_key = "";
-		if (!send_range(pull, p, phase, RANGE_ALL, values[i]))
-		{
-			/* Not even this value's first row went on the page: it goes on behind the last one sent. */
-			if (pull->next.part_key[0] == '\0')
-				pull->next.part_key = last;
+		if (end == PART_STOPPED)
 			return false;
-		}
+		range = end == PART_LIMITED ? first : range + 1;
 	}
 	return true;
 }
@@ -315,11 +275,18 @@ send_values(Pull *pull, const PullTable *p, char phase)
 static bool
 send_part(Pull *pull, const PullTable *p, char phase)
 {
-	if (pull_by_value(pull, p, phase))
-		return send_values(pull, p, phase);
-	if (phase == 'W' || phase == 'G')
-		return send_range(pull, p, phase, RANGE_ALL, NULL);
-	return send_range(pull, p, phase, RANGE_RUNNING, NULL) && send_range(pull, p, phase, RANGE_SINCE, NULL);
+	const char *from = pull_place_value(pull, p, phase);
+	char	  **values;
+	int			n;
+	int			i;
+
+	if (!pull_by_value(pull, p, phase))
+		return send_ranges(pull, p, phase, NULL);
+	values = pull_part_values(pull, p, phase, &n);
+	for (i = 0; i < n; i++)
+		if ((from == NULL || strcmp(values[i], from) >= 0) && !send_ranges(pull, p, phase, values[i]))
+			return false;
+	return true;
 }
 
 /* Sends parts from the token's place on; true when the round is finished. */

@@ -20,6 +20,7 @@ typedef struct PartQuery
 	char		phase;
 	PullRange	range;
 	const char *value;			/* of the scope, where the part goes value by value; NULL: of all */
+	char	  **place;			/* see pull_place */
 	StringInfo	sql;
 	SyncParams	params;
 	SyncPlanKey key;
@@ -30,7 +31,8 @@ enum
 	SHAPE_HAS_PLACE = 1 << 8,
 	SHAPE_ONE_VALUE = 1 << 9,
 	SHAPE_IN_INDEX = 1 << 10,
-	SHAPE_RUNNING = 1 << 11
+	SHAPE_RUNNING = 1 << 11,
+	SHAPE_THIS = 1 << 12
 };
 
 static void put(PartQuery *q, const char *format,...) pg_attribute_printf(2, 3);
@@ -55,9 +57,15 @@ put(PartQuery *q, const char *format,...)
 	}
 }
 
-/* Transactions that ran when the lower cursor was taken and that the upper snapshot sees. */
+static uint64
+place_xid(char **place)
+{
+	return place ? strtoull(place[0], NULL, 10) : 0;
+}
+
+/* Transactions that ran when the lower cursor was taken and that the upper snapshot sees, of those behind the place. */
 static Datum
-finished_since(const SyncToken *token, int *n)
+finished_since(const SyncToken *token, char **place, int *n)
 {
 	const SyncSnapshot *lower = token->lower;
 	Datum	   *ids = palloc(sizeof(Datum) * Max(lower->nxip, 1));
@@ -65,27 +73,37 @@ finished_since(const SyncToken *token, int *n)
 
 	*n = 0;
 	for (i = 0; i < lower->nxip; i++)
-		if (sync_snapshot_sees(token->upper, lower->xip[i]))
+		if (lower->xip[i] > place_xid(place) && sync_snapshot_sees(token->upper, lower->xip[i]))
 			ids[(*n)++] = UInt64GetDatum(lower->xip[i]);
 	return PointerGetDatum(construct_array(ids, *n, XID8OID, 8, true, TYPALIGN_DOUBLE));
 }
 
-bool
-pull_has_range(const SyncToken *token, PullRange range)
+static uint64
+since(const SyncToken *token, char **place)
 {
+	return Max(token->lower->xmax, place ? place_xid(place) + 1 : 0);
+}
+
+bool
+pull_has_range(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value)
+{
+	char	  **place = range == RANGE_ALL ? NULL : pull_place(pull, p, phase, value);
 	int			n;
 
-	if (range == RANGE_RUNNING)
-	{
-		finished_since(token, &n);
-		return n > 0;
-	}
-	return range == RANGE_ALL || token->lower->xmax < token->upper->xmax;
+	if (range == RANGE_ALL)
+		return true;
+	if (range == RANGE_THIS)
+		return place != NULL;
+	if (range == RANGE_SINCE)
+		return since(&pull->next, place) < pull->next.upper->xmax;
+	finished_since(&pull->next, place, &n);
+	return n > 0;
 }
 
 /*
- * Not seen by the lower cursor, and below the upper snapshot, in two ranges: what ran then, and what began since. Each is exact, a range of
- * the index, and they follow each other in the order of ids.
+ * Not seen by the lower cursor, and below the upper snapshot, in ranges that follow each other in the order of ids: the rest of the transaction that the place
+ * is in, what ran when the cursor was taken, what began since. Each is a range of the index, so that no page looks again at what those before it sent: one
+ * transaction may have written a million rows.
  */
 static void
 put_changed(PartQuery *q)
@@ -93,25 +111,40 @@ put_changed(PartQuery *q)
 	const SyncToken *token = &q->pull->next;
 	int			n;
 
+	if (q->range == RANGE_THIS)
+	{
+		put(q, " AND t.sync_xid OPERATOR(pg_catalog.<=) $%d", sync_param(&q->params, XID8OID, UInt64GetDatum(place_xid(q->place))));
+		q->key.shape |= SHAPE_THIS;
+		return;
+	}
 	if (q->range == RANGE_RUNNING)
 	{
 		put(q, " AND t.sync_xid OPERATOR(pg_catalog.=) ANY ($%d)",
-			sync_param(&q->params, get_array_type(XID8OID), finished_since(token, &n)));
+			sync_param(&q->params, get_array_type(XID8OID), finished_since(token, q->place, &n)));
 		q->key.shape |= SHAPE_RUNNING;
 		return;
 	}
-	put(q, " AND t.sync_xid OPERATOR(pg_catalog.>=) $%d", sync_param(&q->params, XID8OID, UInt64GetDatum(token->lower->xmax)));
+	put(q, " AND t.sync_xid OPERATOR(pg_catalog.>=) $%d", sync_param(&q->params, XID8OID, UInt64GetDatum(since(token, q->place))));
 	put(q, " AND t.sync_xid OPERATOR(pg_catalog.<) $%d", sync_param(&q->params, XID8OID, UInt64GetDatum(token->upper->xmax)));
+}
+
+static uint64
+least_xid(const PartQuery *q)
+{
+	const SyncSnapshot *lower = q->pull->next.lower;
+
+	if (q->range == RANGE_THIS)
+		return place_xid(q->place);
+	return q->range == RANGE_RUNNING ? lower->xmin : lower->xmax;
 }
 
 /* The index holds only ids above the one that enabled the table; the literal lets the planner use it. */
 static void
 put_index_literal(PartQuery *q)
 {
-	const SyncSnapshot *lower = q->pull->next.lower;
 	uint64		enabled = U64FromFullTransactionId(q->p->table->enabled_xid);
 
-	if ((q->range == RANGE_RUNNING ? lower->xmin : lower->xmax) <= enabled)
+	if (least_xid(q) <= enabled)
 		return;
 	q->key.shape |= SHAPE_IN_INDEX;
 	put(q, " AND t.sync_xid OPERATOR(pg_catalog.>) '" UINT64_FORMAT "'::pg_catalog.xid8", enabled);
@@ -218,89 +251,33 @@ put_key_list(PartQuery *q)
 		put(q, "%st.%s", i ? ", " : "", quote_identifier(table->columns[table->keys[i]].name));
 }
 
-/* The texts of a stored place, a JSON array of n strings; NULL when it is something else. */
-static char **
-try_place(const char *place, int n)
-{
-	Jsonb	   *array = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(place)));
-	char	  **texts = palloc(sizeof(char *) * n);
-	int			i;
-
-	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array) || (int) JB_ROOT_COUNT(array) != n)
-		return NULL;
-	for (i = 0; i < n; i++)
-		if ((texts[i] = sync_json_text(getIthJsonbValueFromContainer(&array->root, i))) == NULL)
-			return NULL;
-	return texts;
-}
-
-static char **
-read_place(const char *place, int n)
-{
-	char	  **texts = try_place(place, n);
-
-	if (texts == NULL)
-		ereport(ERROR, (errcode(SYNC_ERR_BAD_REQUEST), errmsg("malformed sync_token")));
-	return texts;
-}
-
-/* A token's place must fit, also where there is nothing left to read. */
-void
-pull_check_place(const Pull *pull, const PullTable *p, char phase)
-{
-	const char *place = pull->next.part_key;
-
-	if (place[0] && !(pull_by_value(pull, p, phase) && try_place(place, p->table->nkeys + 1)))
-		read_place(place, phase == 'T' ? 2 : p->table->nkeys + (phase == 'I'));
-}
-
 /*
- * Whether a part that sends whole scopes goes value by value, each in the order of its keys: an index that begins with the scope column then
- * serves each page, where all values at once would be sorted for each page. A part goes on as it was begun, though an index came or went.
+ * " AND (order columns) > (the last place)". Of increments with the transaction's id, which put_changed bounds from above: as an equality it would let the
+ * planner go along the primary key, through all rows of the table.
  */
-bool
-pull_by_value(const Pull *pull, const PullTable *p, char phase)
-{
-	int			n;
-
-	if ((phase != 'W' && phase != 'G') || p->scope == NULL)
-		return false;
-	if (pull->next.part_key[0])
-		return try_place(pull->next.part_key, p->table->nkeys + 1) != NULL;
-	pull_part_values(pull, p, phase, &n);
-	return n > 0 && p->table->scope_is_indexed;
-}
-
-/* Where such a part stands; NULL: at its start. */
-const char *
-pull_place_value(const Pull *pull, const PullTable *p)
-{
-	return pull->next.part_key[0] ? read_place(pull->next.part_key, p->table->nkeys + 1)[0] : NULL;
-}
-
-/* " AND (order columns) > (the last place)" when the part was begun on an earlier page. */
 static void
 put_place(PartQuery *q)
 {
 	const SyncTable *table = q->p->table;
-	int			skip = q->phase == 'I' || q->value ? 1 : 0;
-	char	  **texts;
+	char	  **texts = q->place;
 	int			i;
 
-	if (q->pull->next.part_key[0] == '\0')
+	if (texts == NULL || q->range == RANGE_RUNNING || q->range == RANGE_SINCE)
 		return;
 	q->key.shape |= SHAPE_HAS_PLACE;
-	texts = read_place(q->pull->next.part_key, table->nkeys + skip);
 	put(q, q->phase == 'I' ? " AND (t.sync_xid, " : " AND (");
 	put_key_list(q);
 	put(q, ") > (");
 	if (q->phase == 'I')
-		put(q, "$%d, ", sync_param(&q->params, XID8OID, UInt64GetDatum(strtoull(texts[0], NULL, 10))));
+	{
+		put(q, "$%d, ", sync_param(&q->params, XID8OID, UInt64GetDatum(place_xid(q->place))));
+		texts++;
+	}
 	for (i = 0; i < table->nkeys; i++)
 	{
 		const SyncColumn *column = &table->columns[table->keys[i]];
 
-		put(q, "%s$%d", i ? ", " : "", sync_param(&q->params, column->type, sync_parse_text(column, texts[i + skip])));
+		put(q, "%s$%d", i ? ", " : "", sync_param(&q->params, column->type, sync_parse_text(column, texts[i])));
 	}
 	put(q, ")");
 }
@@ -336,14 +313,11 @@ put_tombstones(PartQuery *q)
 	put_changed(q);
 	if (q->p->scope)
 		put_scope(q, 'I', "t.scope_value");
-	if (q->pull->next.part_key[0])
+	if (q->range == RANGE_THIS)
 	{
-		char	  **place = read_place(q->pull->next.part_key, 2);
-		int			xid = sync_param(&q->params, XID8OID, UInt64GetDatum(strtoull(place[0], NULL, 10)));
+		int			xid = sync_param(&q->params, XID8OID, UInt64GetDatum(place_xid(q->place)));
 
-		q->key.shape |= SHAPE_HAS_PLACE;
-		put(q, " AND (t.sync_xid, t.id) > ($%d, $%d)", xid,
-			sync_param(&q->params, INT8OID, Int64GetDatum(strtoll(place[1], NULL, 10))));
+		put(q, " AND (t.sync_xid, t.id) > ($%d, $%d)", xid, sync_param(&q->params, INT8OID, Int64GetDatum(strtoll(q->place[1], NULL, 10))));
 	}
 	put(q, " ORDER BY t.sync_xid, t.id LIMIT %d", q->pull->limit + 1);
 }
@@ -441,6 +415,8 @@ run(PartQuery *q, const Datum *keys, uint64 since, DestReceiver *dest)
 		put_query(q, keys, since);
 		plan = sync_plan_keep(&q->key, sql.data, &q->params, plan_options(q->phase));
 	}
+	if (q->range != RANGE_ALL)
+		sync_plan_along_index(plan);
 	sync_plan_run(plan, &q->params, dest);
 }
 
@@ -449,13 +425,15 @@ pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange rang
 {
 	PartQuery	q = {.pull = pull, .p = p, .phase = phase, .range = range, .value = value};
 
+	if (phase != 'D')
+		q.place = pull_place(pull, p, phase, value);
 	run(&q, NULL, 0, dest);
 }
 
 void
 pull_query_tombstones(const Pull *pull, const PullTable *p, PullRange range)
 {
-	PartQuery	q = {.pull = pull, .p = p, .phase = 'T', .range = range};
+	PartQuery	q = {.pull = pull, .p = p, .phase = 'T', .range = range, .place = pull_place(pull, p, 'T', NULL)};
 
 	run(&q, NULL, 0, NULL);
 }

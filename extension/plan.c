@@ -10,6 +10,9 @@
 
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "optimizer/cost.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/rls.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -86,6 +89,32 @@ sync_param(SyncParams *params, Oid type, Datum value)
 	params->types[params->n] = type;
 	params->values[params->n] = value;
 	return ++params->n;
+}
+
+/*
+ * Plans a query that goes along an index, where one has its order, and stops at its LIMIT. Without its parameters the planner expects few rows, and would
+ * rather gather and sort them: all that one transaction wrote, for each page again.
+ */
+void
+sync_plan_along_index(SPIPlanPtr plan)
+{
+	bool		sort = enable_sort;
+	bool		incremental_sort = enable_incremental_sort;
+	CachedPlan *cached;
+
+	PG_TRY();
+	{
+		enable_sort = enable_incremental_sort = false;
+		cached = SPI_plan_get_cached_plan(plan);
+	}
+	PG_FINALLY();
+	{
+		enable_sort = sort;
+		enable_incremental_sort = incremental_sort;
+	}
+	PG_END_TRY();
+	if (cached)
+		ReleaseCachedPlan(cached, CurrentResourceOwner);
 }
 
 /* Under the active snapshot. dest NULL: the rows are in SPI_tuptable. */

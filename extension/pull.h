@@ -72,15 +72,19 @@ extern void pull_count_sent(Pull *pull, const PullTable *p, TupleTableSlot *slot
 /* Is there a deletion since the lower cursor that concerns the caller? */
 extern bool pull_has_tombstones(const Pull *pull, const PullTable *p);
 
-/* part.c: the queries. A range of ids not seen by the lower cursor: those that ran then and are finished, those begun since. */
+/* place.c: where in a part a page goes on. value: of the scope, where the part goes value by value, else NULL */
+extern void pull_check_place(const Pull *pull, const PullTable *p, char phase);
+extern bool pull_by_value(const Pull *pull, const PullTable *p, char phase);
+extern const char *pull_place_value(const Pull *pull, const PullTable *p, char phase);
+extern char **pull_place(const Pull *pull, const PullTable *p, char phase, const char *value);
+extern char *pull_row_place(const Pull *pull, const PullTable *p, char phase, const char *value, const Datum *values);
+
+/* part.c: the queries. A range of ids not seen by the lower cursor: the rest of the one that the place is in, those that ran then and are finished, those begun since. */
 typedef enum PullRange
 {
-	RANGE_ALL, RANGE_RUNNING, RANGE_SINCE
+	RANGE_ALL, RANGE_THIS, RANGE_RUNNING, RANGE_SINCE
 } PullRange;
-extern bool pull_has_range(const SyncToken *token, PullRange range);
-extern bool pull_by_value(const Pull *pull, const PullTable *p, char phase);
-extern const char *pull_place_value(const Pull *pull, const PullTable *p);
-extern void pull_check_place(const Pull *pull, const PullTable *p, char phase);
+extern bool pull_has_range(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value);
 extern char **pull_part_values(const Pull *pull, const PullTable *p, char phase, int *n);
 extern void pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value,
 							DestReceiver *dest);

@@ -249,6 +249,7 @@ extern void sync_plans_end(void);
 extern int	sync_param(SyncParams *params, Oid type, Datum value);	/* its number */
 extern struct _SPI_plan *sync_plan_find(SyncPlanKey *key);	/* NULL: not there */
 extern struct _SPI_plan *sync_plan_keep(const SyncPlanKey *key, const char *sql, const SyncParams *params, int options);
+extern void sync_plan_along_index(struct _SPI_plan *plan);	/* a generic one; before each run */
 extern void sync_plan_run(struct _SPI_plan *plan, const SyncParams *params, DestReceiver *dest);
 
 /* snapshot.c */

@@ -44,7 +44,7 @@ may_start(const struct connection *c, const struct work *w, const struct session
 {
 	if (w->kind == WORK_CATCH_UP)
 		return s->state == SESSION_LIVE || (!c->is_blocked && c->outbox.count == 0);
-	return c->outbox.bytes < c->all->options->max_queue / 2;
+	return c->outbox.bytes + c->kept < c->all->options->max_queue / 2;
 }
 
 void

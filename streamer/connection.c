@@ -79,7 +79,7 @@ connection_is_blocked(void *connection)
 {
 	const struct connection *c = connection;
 
-	return c->outbox.count > 0 && c->put_turn != c->all->turn;
+	return c->kept > 0 || (c->outbox.count > 0 && c->put_turn != c->all->turn);
 }
 
 struct session *
@@ -98,7 +98,7 @@ connection_put_for_session(void *connection, struct outbox_entry entry)
 	struct connection *c = connection;
 	struct session *s;
 
-	if (!entry.is_live || c->outbox.bytes + entry.frame->len <= c->all->options->max_queue)
+	if (!entry.is_live || c->outbox.bytes + c->kept + entry.frame->len <= c->all->options->max_queue)
 	{
 		connection_put(c, entry);
 		return;
@@ -262,6 +262,7 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 	out->count = out->bytes = 0;
 	c->now_ms = now_ms;
 	c->taken_ms = now_ms;
+	c->kept = 0;
 	c->is_blocked = false;
 	if (c->outbox.count == 0)
 		asking_go_on(c);
@@ -282,6 +283,12 @@ connection_take(struct connection *c, struct outgoing *out, int64_t now_ms)
 	for (size_t i = 0; c->outbox.count == 0 && i < c->session_count; i++)
 		hub_drained(c->all->hub, c->sessions[i]);
 	return c->outbox.count > 0 || (c->is_blocked && c->works.first != NULL);
+}
+
+void
+connection_keep(struct connection *c, size_t bytes)
+{
+	c->kept = bytes;
 }
 
 /* An API key that is no token of ours, such as "anon" or sb_publishable_…, is only a name: whoever joins then brings a token. A good one
@@ -306,6 +313,7 @@ connection_take_one(struct connection *c, struct outbox_entry *e, int64_t now_ms
 
 	c->now_ms = now_ms;
 	c->taken_ms = now_ms;
+	c->kept = 0;
 	c->is_blocked = false;
 	if (c->outbox.count == 0)
 		asking_go_on(c);
@@ -379,6 +387,8 @@ tick(struct connection *c, int64_t now_ms)
 		close_connection(c, CLOSE_NO_JOIN, "nothing joined in time");
 	else if (c->outbox.count > 0 && now_ms - c->taken_ms > SLOW_LIMIT_MS)
 		close_connection(c, CLOSE_TOO_SLOW, "too slow");
+	else if (c->ping_ms != 0 && connection_is_blocked(c))
+		c->ping_ms = now_ms;		/* it may wait here still */
 	else if (c->ping_ms != 0 && now_ms - c->ping_ms > PONG_LIMIT_MS)
 		close_connection(c, CLOSE_NO_ANSWER, "no pong");
 	else if (c->ping_ms == 0 && now_ms - c->heard_ms > (int64_t) o->ping_interval_s * 1000)
@@ -549,8 +559,10 @@ connections_gauges(const struct connections *all)
 
 	for (const struct connection *c = all->first; c != NULL; c = c->next)
 	{
-		bytes += c->outbox.bytes;
-		most = c->outbox.bytes > most ? c->outbox.bytes : most;
+		size_t	waits = c->outbox.bytes + c->kept;
+
+		bytes += waits;
+		most = waits > most ? waits : most;
 		works += c->works.count;
 	}
 	metric_set(METRIC_CONNECTIONS, (double) all->count);

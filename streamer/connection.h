@@ -73,6 +73,8 @@ bool	connection_has_frames(const struct connection *c);
 /* The socket can take more: the next whole frames, none if nothing waits. True: call again when it can take more. */
 bool	connection_take(struct connection *c, struct outgoing *out, int64_t now_ms);
 
+void	connection_keep(struct connection *c, size_t bytes);		/* so many bytes of what was just taken wait below: nothing more is due before the next call */
+
 /* The same one by one, for what writes them in another form; the references are the caller's then. Once nothing is left it is called again when the socket can take more. */
 bool	connection_take_one(struct connection *c, struct outbox_entry *e, int64_t now_ms);
 

@@ -43,6 +43,7 @@ struct connection
 	size_t	session_count;
 	struct outbox outbox;
 	struct works works;
+	size_t	kept;				/* bytes of what was taken last that the socket has not taken: they lie in the library, and count as if they waited here */
 	uint64_t put_turn;			/* when the outbox was last empty and something was put */
 	bool	is_blocked;			/* bytes were written and the socket has not asked for more since */
 	bool	is_authenticated;

@@ -56,6 +56,21 @@ take_change(struct transaction *t, const struct record *r, enum table_role role,
 	}
 }
 
+/* Which table a change was of that is not kept: who does not follow it goes on. One that cannot be told is taken for one of our own, which concern everybody. */
+static void
+note_lost(struct transaction *t, const struct record *r, enum table_role role, const struct sync_table *table)
+{
+	int64_t id = 0;
+
+	if (table != NULL)
+		id = table->id;
+	else if (role != TABLE_TOMBSTONE || r->action != RECORD_INSERT)
+		return;
+	else if (!value_int64(record_value(r->columns, r->column_count, "table_id"), &id) || id != (int32_t) id)
+		id = 0;
+	transaction_lose_table(t, (int32_t) id);
+}
+
 static bool
 is_same(struct value a, struct value b)
 {
@@ -85,10 +100,11 @@ take_row_record(struct decoder *d, const struct record *r, const struct sync_tab
 		return;
 	if ((role == TABLE_REGISTRY && !is_horizon_alone(r)) || (r->action == RECORD_TRUNCATE && table != NULL))
 		transaction_raise(t, BARRIER_RELOAD);
+	if (t->barrier != BARRIER_LOST)
+		take_change(t, r, role, table, tables);
 	if (t->barrier == BARRIER_LOST)
-		return;
-	take_change(t, r, role, table, tables);
-	if (t->bytes > d->bytes_max || transaction_size(t) > TRANSACTION_CHANGES_MAX)
+		note_lost(t, r, role, table);
+	else if (t->bytes > d->bytes_max || transaction_size(t) > TRANSACTION_CHANGES_MAX)
 	{
 		log_event(LOG_LEVEL_WARNING, "transaction_too_large", "xid=%" PRIu64 " bytes=%zu", t->xid, t->bytes);
 		transaction_lose(t);

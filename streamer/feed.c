@@ -12,7 +12,7 @@
 #include "memory.h"
 #include "metrics.h"
 
-#define STALLED_MS 5000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
+#define STALLED_MS 3000				/* a checkpoint that takes longer: clients are served by pull meanwhile */
 #define MESSAGE_VALUES_MAX 100000
 
 void

@@ -193,6 +193,18 @@ stop_concerned(struct hub *h, const struct transaction *t, const char *user, boo
 			session_pull_later(r->sessions[i], h->now_ms + hub_spread_over(r->count, SPREAD_WATCH_MS));
 }
 
+/* Of a transaction that is not kept only its tables are known. */
+static bool
+may_lack(const struct session *s, const struct transaction *t)
+{
+	if (t->needs_reload || t->concerns_everyone)
+		return true;
+	for (size_t i = 0; i < t->lost_count; i++)
+		if (t->lost[i] < TABLES_OWN_END || routes_right(s, t->lost[i]) != NULL)
+			return true;
+	return false;
+}
+
 /* Live sessions stop before a barrier: what lies behind it reaches them by pull, in a snapshot that sees it, or from the ring. */
 static void
 stop_at(struct hub *h, const struct transaction *t)
@@ -210,7 +222,10 @@ stop_at(struct hub *h, const struct transaction *t)
 		else if (s->state != SESSION_LIVE || snapshot_sees(&s->snapshot, t->xid))
 			continue;
 		else if (t->barrier == BARRIER_LOST)
-			session_resync(s, "a transaction was too large for the stream", h->now_ms, hub_spread(h, SPREAD_MS));
+		{
+			if (may_lack(s, t))
+				session_resync(s, "a transaction was too large for the stream", h->now_ms, hub_spread(h, SPREAD_MS));
+		}
 		else
 			session_pull_later(s, h->now_ms + hub_spread(h, SPREAD_WATCH_MS));
 	}
@@ -250,7 +265,7 @@ hub_down(struct hub *h, int64_t now_ms)
 	h->now_ms = now_ms;
 	hub_flush(h);
 	for (struct session *s = h->sessions; s != NULL; s = s->subscription.next)
-		session_lose_feed(s, now_ms);
+		session_lose_feed(s, now_ms, hub_spread(h, SPREAD_MS));
 }
 
 void

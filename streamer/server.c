@@ -390,6 +390,8 @@ server_new(struct loop *l, const struct options *o, struct http *http, struct ad
 	info.ka_time = KEEPALIVE_S;		/* finds the other end gone where nobody pings: plain requests, streams of events */
 	info.ka_probes = 3;
 	info.ka_interval = 10;
+	if (strchr(o->listen_host, ':') == NULL)
+		info.options |= LWS_SERVER_OPTION_DISABLE_IPV6;		/* else the library binds an IPv4 address as "::", on all of the machine's */
 	if (o->tls_cert[0] != '\0' && !set_up_tls(s, &info))
 	{
 		free(s);

@@ -17,7 +17,7 @@
 #include "realtime.h"
 #include "resume.h"
 
-#define WAITING_PULL_MS 5000		/* how often a session pulls while there is no stream */
+#define WAITING_PULL_MS 3000		/* how often a session pulls while there is no stream */
 #define AGAIN_LEAST_MS 20			/* the pull was a moment too early for the ring */
 #define AGAIN_MOST_MS 1000
 #define RETRY_LEAST_MS 500			/* the database could not answer */
@@ -558,7 +558,7 @@ session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t de
 }
 
 void
-session_lose_feed(struct session *s, int64_t now_ms)
+session_lose_feed(struct session *s, int64_t now_ms, int64_t delay_ms)
 {
 	s->now_ms = now_ms;
 	if (s->kind == SESSION_REALTIME)
@@ -572,6 +572,7 @@ session_lose_feed(struct session *s, int64_t now_ms)
 	s->is_quiet = false;
 	s->was_live = true;
 	session_wait_for_feed(s);
+	s->pull_at_ms = now_ms + delay_ms;		/* it has waited for the stream long enough */
 }
 
 void

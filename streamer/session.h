@@ -165,7 +165,7 @@ void	session_sent(struct session *s, struct cursor *position);		/* a frame with 
 void	session_pull_later(struct session *s, int64_t at_ms);	/* leaves the stream without a word */
 void	session_too_slow(struct session *s, int64_t now_ms, int64_t delay_ms);	/* what waited for its client was thrown away */
 void	session_resync(struct session *s, const char *reason, int64_t now_ms, int64_t delay_ms);	/* the same, and tells the client */
-void	session_lose_feed(struct session *s, int64_t now_ms);	/* pulls now and then until session_feed_ready */
+void	session_lose_feed(struct session *s, int64_t now_ms, int64_t delay_ms);	/* pulls now and then until session_feed_ready */
 void	session_feed_ready(struct session *s, int64_t now_ms, int64_t delay_ms);
 void	session_start_anew(struct session *s, bool is_rolled_back, int64_t now_ms);		/* see hub_start_anew */
 void	session_tick(struct session *s, int64_t now_ms, int64_t unix_now);

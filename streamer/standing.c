@@ -181,7 +181,7 @@ standings_drop(struct standings *all, const struct transaction *t)
 {
 	struct standing *st;
 
-	if (t->barrier == BARRIER_RELOAD || t->concerns_everyone)
+	if (t->needs_reload || t->concerns_everyone)
 		standings_drop_all(all);
 	for (size_t i = 0; i < t->concerned_count; i++)
 		while ((st = map_get(&all->users, t->concerned[i].user, strlen(t->concerned[i].user))) != NULL)

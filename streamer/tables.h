@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define TABLES_OWN_END 100			/* ids below are the extension's own tables */
 #define TABLES_COLUMN_MAX 1600		/* PostgreSQL's own limit of columns in a table */
 
 struct sync_column

@@ -110,6 +110,7 @@ transaction_release(struct transaction *t)
 	for (size_t i = 0; i < t->concerned_count; i++)
 		free(t->concerned[i].user);
 	free(t->concerned);
+	free(t->lost);
 	if (t->bridged != NULL)
 		snapshot_free(t->bridged);
 	free(t->bridged);
@@ -144,17 +145,32 @@ transaction_size(const struct transaction *t)
 }
 
 void
+transaction_lose_table(struct transaction *t, int32_t table_id)
+{
+	for (size_t i = 0; i < t->lost_count; i++)
+		if (t->lost[i] == table_id)
+			return;
+	t->lost = memory_grow(t->lost, t->lost_count + 1, sizeof(*t->lost));
+	t->lost[t->lost_count++] = table_id;
+	t->bytes += sizeof(*t->lost);
+}
+
+void
 transaction_lose(struct transaction *t)
 {
 	struct draft *d = t->draft;
 
 	transaction_raise(t, BARRIER_LOST);
 	for (size_t i = 0; i < d->count; i++)
+	{
+		if (!d->items[i].is_dropped)
+			transaction_lose_table(t, d->items[i].change.table->id);
 		change_free(&d->items[i].change);
+	}
 	free(d->items);
 	map_free(&d->last);
 	*d = (struct draft){0};
-	t->bytes = sizeof(*t);
+	t->bytes = sizeof(*t) + t->lost_count * sizeof(*t->lost);
 }
 
 static bool

@@ -77,6 +77,8 @@ struct transaction
 	struct concerned *concerned;	/* owned */
 	size_t	concerned_count;
 	bool	concerns_everyone;
+	int32_t *lost;				/* owned; with BARRIER_LOST: ids of the tables that it changed */
+	size_t	lost_count;
 	struct snapshot *bridged;	/* owned: not a transaction, but all that was missed in a gap up to this snapshot; NULL: none. Its xid is 0 */
 	struct draft *draft;		/* NULL once sealed */
 };
@@ -94,7 +96,8 @@ void	transaction_add(struct transaction *t, struct change *c);
 void	transaction_set_old(struct transaction *t, int32_t table_id, const char *entity_id, char *old);
 void	transaction_raise(struct transaction *t, enum barrier barrier);		/* the strongest stays */
 size_t	transaction_size(const struct transaction *t);		/* changes added so far, the dropped ones too */
-void	transaction_lose(struct transaction *t);		/* drops all changes: BARRIER_LOST */
+void	transaction_lose(struct transaction *t);		/* drops all changes but their tables: BARRIER_LOST */
+void	transaction_lose_table(struct transaction *t, int32_t table_id);		/* one more change that is not kept */
 
 /* Changes whose JSON has to be fetched: *place starts at 0; NULL at the end. */
 struct change *transaction_next_unread(struct transaction *t, size_t *place);

@@ -139,6 +139,8 @@ flush_outlet(struct writer *w, struct outlet *o)
 		o->is_full = sent < out.bytes;
 		if (o->is_full && !write_by_library(w, o, &out, sent))
 			lws_set_timeout(o->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		if (lws_partial_buffered(o->wsi))
+			connection_keep(o->connection, out.bytes - sent);
 		outgoing_release(&out);
 	}
 	if (has_more || o->is_full)
@@ -166,6 +168,9 @@ write_next(struct writer *w, struct outlet *o, bool *is_drained)
 	bool	is_good = out.count == 0 || write_by_library(w, o, &out, 0);
 
 	*is_drained = out.count == 0 || !has_more;
+	if (lws_partial_buffered(o->wsi))
+		connection_keep(o->connection, out.bytes);		/* how much of it nobody tells */
+	has_more |= lws_partial_buffered(o->wsi);
 	outgoing_release(&out);
 	if (has_more)
 		lws_callback_on_writable(o->wsi);

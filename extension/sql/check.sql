@@ -160,8 +160,8 @@ FROM t CROSS JOIN LATERAL (VALUES (t.scope_column, 'scope_column'), (t.via, 'via
 WHERE w.column_name IS NOT NULL AND NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.relation AND attname = w.column_name AND NOT attisdropped)
 UNION ALL
 SELECT 'error', t.name, 'its index on sync_xid is missing: each pull reads the whole table',
-       format('CREATE INDEX ON %s (%ssync_xid) WHERE sync_xid > %L::xid8;', t.name, coalesce(quote_ident(t.scope_column) || ', ', ''), t.enabled_xid)
-FROM t WHERE EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.relation AND attname = 'sync_xid' AND NOT attisdropped) AND NOT EXISTS (
+       sync.index_command(s) || ';'
+FROM t JOIN sync.synced_table s ON s.id = t.id WHERE EXISTS (SELECT FROM pg_attribute WHERE attrelid = t.relation AND attname = 'sync_xid' AND NOT attisdropped) AND NOT EXISTS (
     SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = t.relation AND a.attname = 'sync_xid')
 UNION ALL
 SELECT 'warning', t.name, 'was restored from a cluster with more transactions: its index holds no new rows, and each pull reads the whole table', sync.enable_again(t.relation)

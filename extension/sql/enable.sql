@@ -511,8 +511,7 @@ BEGIN
     INSERT INTO sync.synced_table OVERRIDING SYSTEM VALUE SELECT (t).*;
     -- Without deduplication: single writes have an id each, and rows of one large transaction that are updated one by one would make the
     -- index look through all of them (CPU of such an update measured 26 µs with, 20 µs without).
-    EXECUTE format('CREATE INDEX ON %s (%s sync_xid) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', t.relation,
-                   CASE WHEN t.scope_column IS NULL THEN '' ELSE quote_ident(t.scope_column) || ',' END, t.enabled_xid);
+    EXECUTE sync.index_command(t);
     PERFORM sync.make_triggers(t);
     PERFORM sync.arm_watch();
     PERFORM sync.grant_columns(t);
@@ -528,6 +527,19 @@ scope with scope_column: only holders of a row''s value get it. via: a column wh
 Policies that look only at the row and who asks are obeyed as they are; others need a scope that says the same (policy_is_scope) or verify, which compares the whole table at each pull.
 rule: merge, lww, reject or manual; deletes: hard or soft; delete_rule: delete_wins, edit_wins or lww; priority: 1 to 3; edit_window: how old an offline change may be.
 Refused with a reason and a hint: no primary key, views, single partitions, inheritance, unlogged, temporary and foreign tables.';
+
+-- The key closes it, so that a page finds its place among the rows of one large transaction, which all have the same id. 32: INDEX_MAX_KEYS.
+CREATE FUNCTION sync.index_command(t sync.synced_table) RETURNS text
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS
+$$
+    SELECT format('CREATE INDEX ON %s (%s) WITH (deduplicate_items = off) WHERE sync_xid > %L::xid8', t.relation,
+                  concat_ws(', ', quote_ident(t.scope_column), 'sync_xid', CASE WHEN cardinality(k.names) BETWEEN 1 AND 30 THEN array_to_string(k.names, ', ') END), t.enabled_xid)
+    FROM (SELECT ARRAY(SELECT quote_ident(a.attname) FROM pg_index i CROSS JOIN unnest(i.indkey) WITH ORDINALITY u (attnum, ord)
+                       JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = u.attnum
+                       WHERE i.indrelid = t.relation AND i.indisprimary AND u.ord <= i.indnkeyatts AND a.attname IS DISTINCT FROM t.scope_column
+                       ORDER BY u.ord)) k (names)
+$$;
+COMMENT ON FUNCTION sync.index_command(sync.synced_table) IS 'The index that pulls go by: scope value, transaction, key.';
 
 CREATE FUNCTION sync.enabled_notice(t sync.synced_table, filled bigint) RETURNS text
     LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS

@@ -5,8 +5,8 @@
  * "has_more":false has come. A message is a text between two '@': microseconds of CLOCK_MONOTONIC when it was written, or 0. A mark is a number
  * below 64 between two '~': what has one is known to have come. With `track` clients keep their sync token and join again with it, with
  * `small` the kernel keeps little for them. Lines on stdin are commands, each answered by one JSON line:
- *   open N AT_ONCE | cut AT_ONCE | live MS | reset | wait MESSAGES MS | marks N MS | stats | stall N | unstall | quit
- * `marks N` waits until every client has the marks 0 to N - 1; `marked` says how many have. `closed` counts the server's close frames by code.
+ *   open N AT_ONCE | cut AT_ONCE [MS] | live MS | reset | wait MESSAGES MS | marks N MS | stats | stall N | beat | unstall | quit
+ * `beat`: those that are stalled send a heartbeat. `marks N` waits until every client has the marks 0 to N - 1; `marked` says how many have. `closed` counts the server's close frames by code.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -464,13 +464,26 @@ count_marked(uint64_t wanted_marks)
 
 static uint64_t all_marks;		/* last asked for */
 
+/* How far those are that are not live. */
+static size_t
+count_at(enum step step)
+{
+	size_t	count = 0;
+
+	for (size_t i = 0; i < wanted; i++)
+		count += clients[i].step == step;
+	return count;
+}
+
 static void
 report(int64_t begin_us)
 {
 	printf("{\"ms\":%.3f,\"clients\":%zu,\"live\":%zu,\"drops\":%zu,\"messages\":%" PRIu64 ",\"frames\":%" PRIu64 ",\"bytes\":%" PRIu64
-		   ",\"first_us\":%" PRId64 ",\"last_us\":%" PRId64 ",\"timed\":%" PRIu64 ",\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"most\":%" PRId64 ",\"marked\":%zu,\"closed_slow\":%zu,\"closed_else\":%zu}\n",
+		   ",\"first_us\":%" PRId64 ",\"last_us\":%" PRId64 ",\"timed\":%" PRIu64 ",\"p50\":%" PRId64 ",\"p99\":%" PRId64 ",\"most\":%" PRId64 ",\"marked\":%zu,\"closed_slow\":%zu,\"closed_else\":%zu"
+		   ",\"away\":%zu,\"connecting\":%zu,\"upgrading\":%zu,\"joined\":%zu}\n",
 		   (double) (clock_us() - begin_us) / 1000, wanted, live, drops, seen.messages, seen.frames, seen.bytes, seen.first_us, seen.last_us,
-		   seen.timed, percentile(0.5), percentile(0.99), seen.most_us, count_marked(all_marks), closed_slow, closed_else);
+		   seen.timed, percentile(0.5), percentile(0.99), seen.most_us, count_marked(all_marks), closed_slow, closed_else,
+		   count_at(STEP_NONE), count_at(STEP_CONNECTING), count_at(STEP_UPGRADING), count_at(STEP_JOINED));
 	fflush(stdout);
 }
 
@@ -507,6 +520,17 @@ stall(size_t n)
 			watch(&clients[i], EPOLL_CTL_MOD, 0);
 			clients[i].is_stalled = true;
 		}
+}
+
+/* What they do not read is to be more than what the kernel took: an answer of the server's, which waits behind it. */
+static void
+beat(void)
+{
+	static const char heartbeat[] = "[null,\"2\",\"phoenix\",\"heartbeat\",{}]";
+
+	for (size_t i = 0; i < wanted; i++)
+		if (clients[i].is_stalled && clients[i].fd >= 0)
+			send_frame(&clients[i], 1, heartbeat, sizeof(heartbeat) - 1);
 }
 
 static void
@@ -546,11 +570,11 @@ obey(char *line)
 		at_once = (size_t) b;
 		until_live(begin_us, 120000);
 	}
-	else if (sscanf(line, "cut %lld", &a) == 1)
+	else if (sscanf(line, "cut %lld %lld", &a, &b) >= 1)
 	{
 		at_once = (size_t) a;
 		cut();
-		until_live(begin_us, 120000);
+		until_live(begin_us, b > 0 ? b : 120000);
 	}
 	else if (sscanf(line, "live %lld", &a) == 1)
 		until_live(begin_us, a);
@@ -570,6 +594,11 @@ obey(char *line)
 	else if (sscanf(line, "stall %lld", &a) == 1)
 	{
 		stall((size_t) a);
+		report(begin_us);
+	}
+	else if (strncmp(line, "beat", 4) == 0)
+	{
+		beat();
 		report(begin_us);
 	}
 	else if (strncmp(line, "reset", 5) == 0)

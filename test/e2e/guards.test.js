@@ -2,12 +2,16 @@
 // SPDX-License-Identifier: PostgreSQL
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { after, afterEach, before, test } from 'node:test';
+import { freePort } from '../lib/postgres.js';
+import { Streamer } from '../lib/streamer.js';
 import { World } from '../lib/world.js';
 import { exchange, RawSocket } from '../lib/raw.js';
 import { mintToken, mintUnsignedToken } from '../lib/token.js';
 import { request } from '../lib/http.js';
-import { within } from '../lib/wait.js';
+import { until, within } from '../lib/wait.js';
 
 let world;
 let ada;
@@ -24,6 +28,31 @@ afterEach(async () => {
 });
 
 const upgrade = (protocol, more = '') => `GET /socket/websocket?vsn=2.0.0 HTTP/1.1\r\nHost: 127.0.0.1:${world.streamer.port}\r\nConnection: Upgrade${more ? ', HTTP2-Settings' : ''}\r\nUpgrade: ${protocol}\r\n${more}\r\n`;
+
+/** What a TCP connection to that address of this machine comes to. */
+const knock = (host, port) => new Promise((resolve) => {
+  const socket = connect({ host, port }, () => resolve('open'));
+  socket.on('error', ({ code }) => resolve(code)).on('connect', () => socket.destroy());
+});
+
+test('it listens on the address it was given, and on no other', async () => {
+  const { port } = world.streamer;
+  assert.equal(await knock('127.0.0.1', port), 'open');
+  for (const host of ['127.0.0.2', '::1', ...Object.values(networkInterfaces()).flat().filter(({ internal }) => !internal).map(({ address }) => address)]) {
+    assert.notEqual(await knock(host, port), 'open', host);
+  }
+});
+
+test('an address of IPv6, and all of them', async () => {
+  for (const [listen, open, closed] of [['[::1]', ['::1'], ['127.0.0.1']], ['0.0.0.0', ['127.0.0.1', '127.0.0.2'], []], ['[::]', ['::1', '127.0.0.1'], []]]) {
+    const streamer = await Streamer.start(world.database, { listen: `${listen}:${await freePort()}` }, { ready: false });
+    const port = Number(streamer.options.listen.split(':').at(-1));
+    await until(`it listens on ${listen}`, async () => (await knock(open[0], port)) === 'open');
+    for (const host of open) assert.equal(await knock(host, port), 'open', `${host} of ${listen}`);
+    for (const host of closed) assert.notEqual(await knock(host, port), 'open', `${host} of ${listen}`);
+    await streamer.stop();
+  }
+});
 
 test('an upgrade to h2c is refused', async () => {
   const answer = await exchange(world.streamer.port, upgrade('h2c', 'HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n'), { enough: (text) => text.includes('\r\n\r\n') });

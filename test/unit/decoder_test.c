@@ -174,6 +174,28 @@ the_horizon_alone_changes_no_table(void)
 	}
 }
 
+/* Of a transaction that is too large only the tables are kept: who follows none of them goes on. */
+static void
+a_lost_transaction_tells_which_tables_it_changed(void)
+{
+	size_t	bytes_max = decoder.bytes_max;
+
+	decoder.bytes_max = 1;
+	begin();
+	tell(HEAD("I", "\"public\",\"table\":\"other\"") ",\"columns\":[]}");
+	CHECK(decoder.building->barrier == BARRIER_NONE);
+	tell(HEAD("I", T) ",\"columns\":" ROW("\"x\"", "null", "4", B_ALONE) "}");
+	tell(HEAD("U", T) ",\"columns\":" ROW("\"y\"", "null", "5", B_ALONE) "}");
+	CHECK(decoder.building->barrier == BARRIER_LOST && decoder.building->lost_count == 1 && decoder.building->lost[0] == 5);
+	tell(HEAD("I", "\"public\",\"table\":\"other\"") ",\"columns\":[]}");
+	tell(HEAD("I", "\"sync\",\"table\":\"tombstone\"") ",\"columns\":[{\"name\":\"table_id\",\"value\":11}]}");
+	CHECK(decoder.building->lost_count == 2 && decoder.building->lost[1] == 11);
+	tell(HEAD("I", "\"sync\",\"table\":\"tombstone\"") ",\"columns\":[{\"name\":\"table_id\",\"value\":\"what\"}]}");
+	CHECK(decoder.building->lost_count == 3 && decoder.building->lost[2] == 0);
+	transaction_release(commit(0));
+	decoder.bytes_max = bytes_max;
+}
+
 int
 main(void)
 {
@@ -186,6 +208,7 @@ main(void)
 		a_deletion_tells_what_the_row_was();
 		a_soft_deletion_tells_what_the_row_was();
 		the_horizon_alone_changes_no_table();
+		a_lost_transaction_tells_which_tables_it_changed();
 	}
 	decoder_clear(&decoder);
 	tables_free(tables);

@@ -10,8 +10,12 @@ const FEW = 50; // of each, in a short run
 const QUEUE_KB = 1024; // --max-queue
 const BESIDE_KB = 64; // what a connection may cost beyond its queue
 const BODY = 40_000;
-const AT_ONCE = 200; // rows in a transaction: 8 MB
-const WRITES = 40; // of each row: 1.6 MB for each client, more than its queue and what the kernel keeps
+const EACH = 25; // rows of each slow one, written together: one frame of 1,005,000 bytes, just what a queue takes
+const AT_ONCE = 15; // clients whose rows are written in one transaction: 14 MB, what the stream keeps of one
+const WRITES = 2; // of all rows: a frame under way, and what comes while it is
+const RING = 80 * 1024 * 1024; // more than --ring-size
+const CATCH_UP_MS = 400_000; // a thousand sockets that take four kilobytes at a time have a gigabyte to read
+const CUT = 50; // of them are cut off while somebody looks
 const RATE = 10; // updates a second, each for a tenth of the good ones
 
 export const play = {
@@ -33,13 +37,15 @@ async function run({ seconds, random, say }) {
       SELECT sync.enable('mine', scope => 'team', scope_column => 'team_id', policy_is_scope => true);
       INSERT INTO member SELECT 'u' || i, i FROM generate_series(${10 + count}, ${9 + 2 * count}) i ON CONFLICT DO NOTHING;
       UPDATE member SET user_id = 'u' || (team_id - 10) WHERE team_id >= 10;
-      INSERT INTO mine SELECT i, i, '' FROM generate_series(${10 + count}, ${9 + 2 * count}) i`);
+      INSERT INTO mine SELECT i * ${EACH} + n, i, '' FROM generate_series(${10 + count}, ${9 + 2 * count}) i, generate_series(0, ${EACH - 1}) n;
+      CREATE INDEX ON mine (team_id)`);
     stage.good = crowdOf(world, count, { tables: ['note'] });
     stage.slow = crowdOf(world, count, { tables: ['note', 'mine'], first: count, small: true, track: true });
     await stage.good.open(count);
     await stage.slow.open(count);
     await latency(stage);
     await memory(stage);
+    await farewell(stage);
     return { figures: stage.figures, failures: stage.failures };
   } finally {
     await stage.slow?.stop();
@@ -85,23 +91,43 @@ async function latency(stage) {
   stage.say(`p99 of the good ones: ${told(seen.stalled)} ms beside stalled ones, ${told(seen.reading)} ms beside the same ones reading, ratio ${stage.figures.p99_ratio}`);
 }
 
-/** Rows of each slow one's own, so that no frame is shared. `mark`: told with the last. */
-async function writeOwn(stage, times, mark) {
+/** Rows of the slow ones' own, so that no frame is shared. `mark`: told with the last; `clients`: only so many of them. */
+async function writeOwn(stage, times, mark, clients = stage.count) {
   const { world, count } = stage;
+  const end = 10 + count + clients;
   for (let n = 0; n < times; n++) {
     const body = `${n === times - 1 ? mark : ''}`;
-    for (let from = 10 + count; from < 10 + 2 * count; from += AT_ONCE) {
-      await world.sql(`UPDATE mine SET body = $1 || id || repeat(md5(random()::text), ${BODY / 32}) WHERE id >= $2 AND id < $3`, [body, from, from + AT_ONCE]);
+    for (let from = 10 + count; from < end; from += AT_ONCE) {
+      await world.sql(`UPDATE mine SET body = $1 || id || repeat(md5(random()::text), ${BODY / 32}) WHERE team_id >= $2 AND team_id < $3`, [body, from, Math.min(from + AT_ONCE, end)]);
     }
   }
+}
+
+/** Some read on as soon as the first of them is cut off: they get what waited for them, then the reason. */
+async function farewell(stage) {
+  const { world, slow, figures, failures } = stage;
+  const cut = Math.min(CUT, stage.count);
+  const closed = () => metric(world, 'sync_connections_closed_total', { reason: 'too_slow' });
+  const before = await closed();
+  const told = async () => (await slow.ask('stats')).closed_slow - heard;
+  const { closed_slow: heard } = await slow.ask('stats');
+  await slow.ask(`stall ${cut}`);
+  await writeOwn(stage, WRITES, '', cut);
+  await slow.ask('beat'); // from the answer on their time runs
+  await until('they are cut off', async () => (await closed()) >= before + cut, { limit_ms: 120_000, every_ms: 100 });
+  await slow.ask('unstall');
+  await until('all have heard why', async () => (await told()) >= cut, { limit_ms: 20_000, every_ms: 200 }).catch(() => {});
+  figures.cut_off = cut;
+  figures.saw_4008 = await told();
+  if (figures.saw_4008 < cut) failures.push(`only ${figures.saw_4008} of ${cut} that were cut off were told 4008`);
 }
 
 async function memory(stage) {
   const { world, slow, good, count, figures, failures } = stage;
   const { pid } = world.streamer.process;
-  await writeOwn(stage, Math.ceil((80 * 1024 * 1024) / (count * BODY)), '~0~'); // the ring is full before anything is measured
-  const warm = await slow.ask('marks 1 120000');
-  if (warm.marked < count) throw new Error(`only ${warm.marked} of ${count} got their rows while they were reading`);
+  // the ring is full before anything is measured
+  await writeOwn(stage, Math.ceil(RING / (count * EACH * BODY)), '', Math.min(count, Math.ceil(RING / (EACH * BODY))));
+  await until('those who read have it', async () => (await metric(world, 'sync_outbox_bytes')) === 0 && (await slow.ask('live 1000')).live === count, { limit_ms: 120_000, every_ms: 500 });
   const before_kb = memory_kb(pid);
   let most_kb = before_kb;
   let most_outbox = 0;
@@ -114,7 +140,8 @@ async function memory(stage) {
   })();
   await slow.ask('reset');
   await slow.ask(`stall ${count}`);
-  await writeOwn(stage, WRITES, '~1~');
+  await writeOwn(stage, WRITES, '~0~');
+  await slow.ask('beat'); // an answer that waits: their time runs, where it did not already
   await until('all slow ones are cut off', async () => (await metric(world, 'sync_connections')) <= count, { limit_ms: 120_000, every_ms: 500 });
   isOver = true;
   await watching;
@@ -122,11 +149,10 @@ async function memory(stage) {
   figures.largest_queue_kib = Math.round(most_outbox / 1024);
   figures.told_to_pull = await metric(world, 'sync_resyncs_total', { cause: 'too_slow' });
   await slow.ask('unstall');
-  await slow.ask('live 120000');
-  const { marked } = await slow.ask('marks 2 120000');
+  await slow.ask(`live ${CATCH_UP_MS}`);
+  const { marked } = await slow.ask(`marks 1 ${CATCH_UP_MS}`);
   await until('those cut off have seen it', async () => (await slow.ask('live 1000')).drops >= count, { limit_ms: 60_000 }).catch(() => {});
-  const { closed_slow, drops } = await slow.ask('live 60000');
-  figures.saw_4008 = closed_slow;
+  const { drops } = await slow.ask('live 60000');
   figures.caught_up = marked;
   figures.kib_each_afterwards = Math.round((memory_kb(pid) - before_kb) / count);
   const stats = await good.ask('stats');

@@ -1,11 +1,16 @@
 // storm.js - G14: a crowd dropped at once, by resets and by the death of its streamer, is live again in time, with few connections to the database, and lacks nothing.
 // SPDX-License-Identifier: PostgreSQL
+import { readFileSync } from 'node:fs';
+import { loadavg } from 'node:os';
 import { buildTools, crowdOf, startWorld, TEAMS } from '../../bench/tools.js';
+import { request } from '../../lib/http.js';
 import { sleep } from '../../lib/wait.js';
 
 const CROWD = Number(process.env.CLIENTS || 5000);
 const FEW = 300; // of a short run, which looks at no clock
 const LIMIT_S = 30;
+const LOOK_S = 20; // all are live again long before; who is not then is asked about, each time
+const LOOKS = 6;
 const POOL = 4; // connections for clients' requests
 const OWN = 3; // of the streamer: upkeep twice, replication
 const MARKS = 3; // written while they are away and while they come back
@@ -72,18 +77,46 @@ async function marksMeanwhile(stage) {
   }
 }
 
+/** Why somebody is not live yet: how far they are, what the streamer lacks, what the kernel dropped, what the database does. */
+async function explain(stage, came, say) {
+  const { world } = stage;
+  const ready = await request(`${world.streamer.url}/readyz`).then(({ status, text }) => `${status} ${text}`, (error) => error.code ?? error.message);
+  const kernel = Object.entries(kernelCounts()).map(([name, count]) => `${name} ${count - stage.kernel[name]}`);
+  const busy = await world.sql("SELECT coalesce(usename, backend_type) || ' ' || coalesce(state, '-') || ' ' || coalesce(wait_event, '-') AS what, count(*)::int AS n FROM pg_stat_activity GROUP BY 1 ORDER BY 2 DESC LIMIT 12");
+  say(`not live: ${came.clients - came.live} (away ${came.away}, connecting ${came.connecting}, upgrading ${came.upgrading}, joined ${came.joined}); streamer ${world.streamer.process.exitCode ?? world.streamer.process.signalCode ?? 'runs'}, ready: ${ready.trim()}; ${kernel.join(', ')}; load ${loadavg()[0].toFixed(1)}`);
+  say(`the database: ${busy.map(({ what, n }) => `${n} ${what}`).join(', ')}; the log ends\n${world.streamer.lastLog(1000)}`);
+}
+
+/** What the kernel dropped of connections, of all programs. */
+function kernelCounts() {
+  const [names, values] = readFileSync('/proc/net/netstat', 'utf8').split('\n').map((line) => line.split(' ').slice(1));
+  return Object.fromEntries(['ListenOverflows', 'TCPSynRetrans', 'TCPTimeouts'].map((name) => [name, Number(values[names.indexOf(name)])]));
+}
+
+/** Until all are live; a storm that stalls explains itself. A streamer that ended will not come back by itself. */
+async function allLive(stage, crowd, first, say) {
+  let came = await crowd.ask(first);
+  for (let i = 1; came.live < came.clients && i < LOOKS; i++) {
+    await explain(stage, came, say);
+    if (stage.world.streamer.process.exitCode !== null) throw new Error(`the streamer ended:\n${stage.world.streamer.lastLog()}`);
+    came = await crowd.ask(`live ${LOOK_S * 1000}`);
+  }
+  return came;
+}
+
 async function storm(stage, crowd, how, say) {
   const { world, clients, figures, failures } = stage;
   let came;
   const writing = marksMeanwhile(stage);
   const began = performance.now();
-  if (how === 'reset') came = await crowd.ask(`cut ${clients}`);
+  stage.kernel = kernelCounts();
+  if (how === 'reset') came = await allLive(stage, crowd, `cut ${clients} ${LOOK_S * 1000}`, say);
   else {
     stage.isDying = true; // the dead streamer's connections are still being closed while the new one opens its own
     await world.streamer.kill();
     await sleep(stage.random.below(500));
     await world.streamer.launch({ ready: false });
-    came = await crowd.ask('live 120000');
+    came = await allLive(stage, crowd, `live ${LOOK_S * 1000}`, say);
     stage.isDying = false;
   }
   const took_s = Math.round((performance.now() - began) / 10) / 100;

@@ -247,6 +247,16 @@ extern struct _SPI_plan *sync_plan_find(SyncPlanKey *key);	/* NULL: not there */
 extern struct _SPI_plan *sync_plan_keep(const SyncPlanKey *key, const char *sql, const SyncParams *params, int options);
 extern void sync_plan_run(struct _SPI_plan *plan, const SyncParams *params, DestReceiver *dest);
 
+/* Between these an error comes of what the application says of its rows: policies, scopes, types. Its context names what was read. */
+typedef struct SyncReading
+{
+	ErrorContextCallback callback;
+	const char *kind;
+	const char *name;
+} SyncReading;
+extern void sync_reading_begin(SyncReading *reading, const char *kind, const char *name);
+extern void sync_reading_end(const SyncReading *reading);
+
 /* snapshot.c */
 typedef struct SyncSnapshot
 {

@@ -110,15 +110,13 @@ request_read(const char *context, size_t *len)
 {
 	static const char words[] = "sync reads as its caller: ";
 
-	for (const char *line = context; line != NULL; line = strchr(line, '\n'))
-	{
-		line += line != context;
-		if (strncmp(line, words, sizeof(words) - 1) != 0)
-			continue;
-		line += sizeof(words) - 1;
-		*len = strcspn(line, "\n");
-		return line;
-	}
+	for (const char *line = context; line != NULL && *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n')
+		if (strncmp(line, words, sizeof(words) - 1) == 0)
+		{
+			line += sizeof(words) - 1;
+			*len = strcspn(line, "\n");
+			return line;
+		}
 	return NULL;
 }
 

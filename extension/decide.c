@@ -64,6 +64,18 @@ rule_of(const SyncTable *table, int column)
 	return table->columns[column].rules ? RULE_OBJECT : table->rule == RULE_MERGE ? RULE_LWW : table->rule;
 }
 
+/* Has the column, or a member of it, this rule? */
+static bool
+has_rule(const SyncColumn *column, SyncRule rule)
+{
+	ListCell   *lc;
+
+	foreach(lc, column->rules)
+		if (((SyncColumnRule *) lfirst(lc))->rule == rule)
+			return true;
+	return false;
+}
+
 /*
  * Did the client know the column's last write? Then its edit follows on, whatever the clocks say. Its own write it knew; but two increments of one device may
  * arrive in another order than they were made in, and then each counts by its base.
@@ -74,7 +86,7 @@ is_free(const Deciding *d, int column)
 	const SyncWrite *last = &d->last[column];
 	const Field *base = base_of(d, column);
 
-	if (last->device == d->push->device_hash && !(base && !base->isnull && rule_of(d->table, column) == RULE_COUNTER))
+	if (last->device == d->push->device_hash && !(base && !base->isnull && has_rule(&d->table->columns[column], RULE_COUNTER)))
 		return true;
 	if (base && value_equals_row(d->table, base, d->row))
 		return true;
@@ -208,18 +220,14 @@ read_knowledge(Deciding *d)
 	d->base = d->change->base ? value_read_fields(d->push, d->table, d->change->base, &d->nbase) : NULL;
 }
 
+/* Two of the same are more than one of it. */
 static bool
-counts(const SyncColumn *column)
+adds_up(const SyncColumn *column)
 {
-	ListCell   *lc;
-
-	foreach(lc, column->rules)
-		if (((SyncColumnRule *) lfirst(lc))->rule == RULE_COUNTER)
-			return true;
-	return false;
+	return has_rule(column, RULE_COUNTER) || has_rule(column, RULE_APPEND);
 }
 
-/* The value the row has already is no edit, unless it is a counter that both sides raised by as much: then it is raised twice. */
+/* The value the row has already is no edit, unless both sides raised a counter by as much, or added an equal entry to a list: then it is done twice. */
 static bool
 is_touched(Deciding *d, const Field *field)
 {
@@ -227,7 +235,7 @@ is_touched(Deciding *d, const Field *field)
 
 	if (!value_equals_row(d->table, field, d->row))
 		return true;
-	if (d->change->base == NULL || d->table->rule == RULE_LWW || !counts(&d->table->columns[field->column]))
+	if (d->change->base == NULL || d->table->rule == RULE_LWW || !adds_up(&d->table->columns[field->column]))
 		return false;
 	read_knowledge(d);
 	return !is_free(d, field->column) && merge_field(d, field, &result) == WINNER_BOTH && !value_equals_row(d->table, &result, d->row);

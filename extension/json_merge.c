@@ -292,7 +292,8 @@ merge_member(const JsonMerge *merge, const char *name, int len, JsonValue local,
 	bool		is_local_changed = base.is_known ? !is_equal(local.json, base.json) : local.json != NULL;
 	bool		is_server_changed = base.is_known ? !is_equal(server.json, base.json) : server.json != NULL;
 
-	bool		is_counted = rule && rule->rule == RULE_COUNTER && base.is_known && is_server_changed;
+	/* Equal edits of both add up. */
+	bool		is_counted = rule && (rule->rule == RULE_COUNTER || rule->rule == RULE_APPEND) && base.is_known && is_server_changed;
 
 	if (!is_local_changed || (is_equal(local.json, server.json) && !is_counted))
 		return server;

@@ -170,6 +170,7 @@ send_tombstone(Pull *pull, const PullTable *p, HeapTuple row, TupleDesc desc)
 static PartEnd
 send_tombstones(Pull *pull, const PullTable *p, PullRange range)
 {
+	SyncReading reading;
 	SyncRole	saved;
 	SPITupleTable *rows;
 	uint64		n;
@@ -184,7 +185,9 @@ send_tombstones(Pull *pull, const PullTable *p, PullRange range)
 	{
 		if (pull->is_full)
 			return PART_STOPPED;
+		sync_reading_begin(&reading, "table", p->table->entity_type);
 		send_tombstone(pull, p, rows->vals[i], rows->tupdesc);
+		sync_reading_end(&reading);
 		pull->is_full = is_page_full(pull);
 	}
 	SPI_freetuptable(rows);

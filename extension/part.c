@@ -424,10 +424,13 @@ void
 pull_query_rows(const Pull *pull, const PullTable *p, char phase, PullRange range, const char *value, DestReceiver *dest)
 {
 	PartQuery	q = {.pull = pull, .p = p, .phase = phase, .range = range, .value = value};
+	SyncReading reading;
 
 	if (phase != 'D')
 		q.place = pull_place(pull, p, phase, value);
+	sync_reading_begin(&reading, "table", p->table->entity_type);
 	run(&q, NULL, 0, dest);
+	sync_reading_end(&reading);
 }
 
 void

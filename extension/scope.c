@@ -96,13 +96,16 @@ sync_scope_held(int32 scope_id)
 {
 	SyncScope  *scope = palloc0(sizeof(SyncScope));
 	SyncColumn	column = {0};
+	SyncReading reading;
 	char	   *members;
 	int			i;
 
 	scope->id = scope_id;
 	sync_read_scope(scope_id, &scope->name, &members);
 	read_type(scope_id, &column);
+	sync_reading_begin(&reading, "scope", scope->name);
 	run_members(scope_id, members);
+	sync_reading_end(&reading);
 	scope->nvalues = (int) SPI_processed;
 	scope->values = palloc(sizeof(char *) * Max(scope->nvalues, 1));
 	scope->hashes = palloc(sizeof(uint64) * Max(scope->nvalues, 1));

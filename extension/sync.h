@@ -252,6 +252,16 @@ extern struct _SPI_plan *sync_plan_keep(const SyncPlanKey *key, const char *sql,
 extern void sync_plan_along_index(struct _SPI_plan *plan);	/* a generic one; before each run */
 extern void sync_plan_run(struct _SPI_plan *plan, const SyncParams *params, DestReceiver *dest);
 
+/* Between these an error comes of what the application says of its rows: policies, scopes, types. Its context names what was read. */
+typedef struct SyncReading
+{
+	ErrorContextCallback callback;
+	const char *kind;
+	const char *name;
+} SyncReading;
+extern void sync_reading_begin(SyncReading *reading, const char *kind, const char *name);
+extern void sync_reading_end(const SyncReading *reading);
+
 /* snapshot.c */
 typedef struct SyncSnapshot
 {

@@ -52,6 +52,7 @@ typedef struct Question
 	int			ntables;
 	int			identity_ms;	/* 0: no limit */
 	int			call_ms;		/* after so long no further identity is begun; 0: no limit */
+	const SyncTable *at;		/* the table that is looked at; NULL: none yet, or none that is synced */
 	MemoryContext context;
 } Question;
 
@@ -239,6 +240,7 @@ put_identity(StringInfo out, Question *q, JsonbContainer *identity)
 {
 	int			i;
 
+	q->at = NULL;
 	become(identity);
 	SPI_connect();
 	appendStringInfoString(out, "{\"tables\":[");
@@ -246,6 +248,7 @@ put_identity(StringInfo out, Question *q, JsonbContainer *identity)
 	{
 		if (i)
 			appendStringInfoChar(out, ',');
+		q->at = q->tables[i].table;
 		put_table(out, &q->tables[i], q->ids[i], q->context);
 	}
 	appendStringInfoChar(out, ']');
@@ -321,6 +324,8 @@ try_identity(StringInfo out, Question *q, JsonbContainer *identity)
 		out->len = start;
 		appendStringInfo(out, "{\"error\":{\"code\":\"%s\"", unpack_sql_state(error->sqlerrcode));
 		sync_render_member(out, "message", error->message);
+		if (q->at)
+			sync_render_member(out, "table", q->at->entity_type);
 		appendStringInfoChar(out, '}');
 		FreeErrorData(error);
 	}

@@ -39,5 +39,16 @@ SELECT n, title FROM likes WHERE id = 5;
 SELECT key, (value ->> 'version')::int AS version, value ? 'device' AS by_device FROM jsonb_each(sync.clock('likes', '5')) ORDER BY key;
 -- edits of one device on top of each other that arrive in another order
 SELECT add('ada', 6, '{"n":0}', '{"n":1}') AS first, add('ada', 6, '{"n":3}', '{"n":6}') AS third, add('ada', 6, '{"n":1}', '{"n":3}') AS second;
+-- the same of a member; what stands beside it goes by the time of the edit
+SELECT add('ada', 6, '{"state":{"views":0}}', '{"state":{"views":1}}') AS first, add('ada', 6, '{"state":{"views":3}}', '{"state":{"views":6}}') AS third,
+    add('ada', 6, '{"state":{"views":1}}', '{"state":{"views":3}}') AS second;
+SELECT state FROM likes WHERE id = 6;
+
+-- two people add an equal entry to a list: it stands there twice, whatever came between; a repeat of one device stands once
+SELECT sync.set_column_rule('likes', path, 'append') FROM unnest('{tags,state.log}'::text[]) path;
+INSERT INTO likes VALUES (7), (8);
+SELECT add('ada', 7, '{"tags":[]}', '{"tags":["rang"]}') AS ada, add('ada', 7, '{"tags":[]}', '{"tags":["rang"]}') AS repeated, add('ben', 7, '{"tags":[]}', '{"tags":["rang"]}') AS ben;
+SELECT add('ada', 8, '{"state":{"views":0}}', '{"state":{"views":0,"log":["rang"]}}') AS ada, add('ben', 8, '{"state":{"views":0}}', '{"state":{"views":0,"log":["rang"]}}') AS ben;
+SELECT tags, (SELECT state FROM likes WHERE id = 8) FROM likes WHERE id = 7;
 DROP FUNCTION add;
 DROP TABLE likes;

@@ -89,8 +89,10 @@ reply_to_work(struct connection *c, const struct work *w, const struct answer *a
 	if (a->status != ANSWER_OK && w->pushed == NULL)
 	{
 		struct request_error e = request_error(a);
+		char	text[REQUEST_ERROR_TEXT_MAX];
 
-		connection_reply_error(c, &w->refs, e.code, e.text != NULL ? e.text : "", e.hint);
+		request_error_text(&e, text);
+		connection_reply_error(c, &w->refs, e.code, text, e.hint);
 		return;
 	}
 	buffer_init(&joined);

@@ -215,7 +215,7 @@ static void
 fail(struct session *s)
 {
 	if (++s->subscription.failures >= FAILURES_MAX)
-		session_close(s, "phx_error", "policy_failed");
+		session_fail(s, "policy_failed", "rows could not be judged by the policies that hold for this user");
 	else
 		session_resync(s, "rows could not be judged", s->now_ms, FAILED_MS / 2 + chance_below(FAILED_MS));
 }

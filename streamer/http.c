@@ -151,6 +151,7 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	struct http *h = owner;
 	struct http_exchange *e = map_get_id(&h->exchanges, id);
 	struct request_error error;
+	char	text[REQUEST_ERROR_TEXT_MAX];
 
 	if (e == NULL)
 		return;
@@ -164,7 +165,8 @@ exchange_answer(void *owner, uint64_t id, const struct answer *a)
 	else if (a->status != ANSWER_OK)
 	{
 		error = request_error(a);
-		exchange_refuse(e, (unsigned int) error.http_status, error.code, error.text != NULL ? error.text : "", error.hint);
+		request_error_text(&error, text);
+		exchange_refuse(e, (unsigned int) error.http_status, error.code, text, error.hint);
 		return;
 	}
 	else if (e->pull_json != NULL)

@@ -513,6 +513,37 @@ struct rest
 	size_t	judged_count;
 };
 
+/* The identity is known as questions name it: its claims are a text in there. */
+static char *
+user_of(const struct identity *who)
+{
+	struct json *doc = json_parse(who->json, who->json_len, INT_MAX);
+	char   *claims = json_strdup(json_member(json_root(doc), "claims"));
+	struct json *inner = claims != NULL ? json_parse(claims, strlen(claims), INT_MAX) : NULL;
+	char   *user = json_strdup(json_member(json_root(inner), "sub"));
+
+	json_free(inner);
+	free(claims);
+	json_free(doc);
+	return user;
+}
+
+static void
+note_failure(const struct identity *who, struct json_value error)
+{
+	char	code[8] = "";
+	char   *table = json_strdup(json_member(error, "table"));
+	char   *reason = json_strdup(json_member(error, "message"));
+	char   *user = user_of(who);
+
+	if (json_string(json_member(error, "code"), code, sizeof(code)))
+		log_event(LOG_LEVEL_WARNING, "policy_failed", "sqlstate=%s user=\"%.100s\" table=\"%.200s\" reason=\"%s\"", code, user != NULL ? user : "",
+				  table != NULL ? table : "", reason != NULL ? reason : "");
+	free(user);
+	free(reason);
+	free(table);
+}
+
 static void
 take_identity(struct question *q, size_t i, struct json_value answer, const struct snapshot *s, struct rest *rest)
 {
@@ -527,10 +558,7 @@ take_identity(struct question *q, size_t i, struct json_value answer, const stru
 		rest->slow[rest->slow_count++] = place;
 	else if (json_type(error) == JSON_OBJECT || !question_read(q, place, json_member(answer, "tables"), s))
 	{
-		char	code[8] = "";
-
-		if (json_string(json_member(error, "code"), code, sizeof(code)))
-			log_event(LOG_LEVEL_WARNING, "policy_failed", "sqlstate=%s", code);
+		note_failure(q->docket->identities[place], error);
 		set_verdicts(q, place, VERDICT_FAILED);
 	}
 	else

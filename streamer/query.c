@@ -91,8 +91,8 @@ read_error(const PGresult *r)
 	a.hint = PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 	if (a.sqlstate == NULL)
 		a.status = ANSWER_UNAVAILABLE;
-	else if (strncmp(a.sqlstate, "SY", 2) != 0)
-		log_event(LOG_LEVEL_WARNING, "request_failed", "sqlstate=%s reason=\"%s\"", a.sqlstate, a.text != NULL ? a.text : "");
+	else
+		a.read = request_read(PQresultErrorField(r, PG_DIAG_CONTEXT), &a.read_len);
 	return a;
 }
 
@@ -162,16 +162,38 @@ report_pull(const struct query_pool *p, const struct waiting *w, const struct an
 	free(device);
 }
 
-static void
-note_answer(const struct query_pool *p, const struct waiting *w, const struct answer *a)
+static const char *
+request_name(enum request_kind kind)
 {
 	static const char *const names[] = {
 		[REQUEST_PULL] = "pull", [REQUEST_CATCH_UP] = "catch_up", [REQUEST_PUSH] = "push", [REQUEST_DIGEST] = "digest", [REQUEST_RESOLVE] = "resolve_conflict",
 		[REQUEST_LOCK] = "lock", [REQUEST_UNLOCK] = "unlock",
 		[REQUEST_STATE] = "state", [REQUEST_TOPIC] = "topic", [REQUEST_VISIBLE] = "visible"};
+
+	return names[kind];
+}
+
+/* Its own texts, class SY, are for clients alone. */
+static void
+log_refusal(const struct waiting *w, const struct answer *a)
+{
+	char   *user;
+
+	if (a->status != ANSWER_REFUSED || strncmp(a->sqlstate, "SY", 2) == 0)
+		return;
+	user = text_member(w->claims, "sub");
+	log_event(LOG_LEVEL_WARNING, "request_failed", "request=%s sqlstate=%s user=\"%.100s\" read=\"%.*s\" reason=\"%s\"", request_name(w->kind), a->sqlstate,
+			  user != NULL ? user : "", a->read != NULL ? (int) a->read_len : 0, a->read != NULL ? a->read : "", a->text != NULL ? a->text : "");
+	free(user);
+}
+
+static void
+note_answer(const struct query_pool *p, const struct waiting *w, const struct answer *a)
+{
 	int64_t took_us = now_us() - w->asked_us;
 
-	metric_observe_for(METRIC_REQUEST_TIME, names[w->kind], took_us);
+	metric_observe_for(METRIC_REQUEST_TIME, request_name(w->kind), took_us);
+	log_refusal(w, a);
 	if (w->kind == REQUEST_PUSH && a->status == ANSWER_OK)
 		verdicts_count(a->json, a->len);
 	else if (w->kind == REQUEST_PULL || w->kind == REQUEST_CATCH_UP)

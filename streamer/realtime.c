@@ -342,13 +342,15 @@ static void
 take_refusal(struct session *s, const struct answer *a)
 {
 	struct request_error e = request_error(a);
+	char	text[REQUEST_ERROR_TEXT_MAX];
 
+	request_error_text(&e, text);
 	if (e.is_passing)
 		session_try_again(s, RETRY_LEAST_MS, RETRY_MOST_MS);
 	else if (s->realtime->is_answered)
-		session_close(s, "phx_error", e.code);
+		session_fail(s, e.code, text);
 	else
-		realtime_refuse(s, strcmp(e.code, "forbidden") == 0 ? "Unauthorized" : "UnableToConnectToProject", e.text != NULL ? e.text : e.code);
+		realtime_refuse(s, strcmp(e.code, "forbidden") == 0 ? "Unauthorized" : "UnableToConnectToProject", text[0] != '\0' ? text : e.code);
 }
 
 /* A live channel had its rights looked up again. Others than before are taken on as at a join. */

@@ -2,6 +2,7 @@
 /* SPDX-License-Identifier: PostgreSQL */
 #include "request.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,19 +47,33 @@ static const struct
 	const char *sqlstate;
 	struct request_error error;
 } other_errors[] = {
-	{"42501", {403, "forbidden", "permission denied", NULL, false}},
-	{"28000", {403, "forbidden", "the token's role does not exist or may not be used", NULL, false}},
-	{"57014", {503, "timeout", "the request took too long", NULL, true}},
-	{"55P03", {503, "busy", "a lock was not free in time", NULL, true}},
-	{"40001", {503, "busy", "concurrent changes, try again", NULL, true}},
-	{"40P01", {503, "busy", "concurrent changes, try again", NULL, true}},
+	{"42501", {403, "forbidden", "permission denied", NULL, false, NULL}},
+	{"28000", {403, "forbidden", "the token's role does not exist or may not be used", NULL, false, NULL}},
+	{"57014", {503, "timeout", "the request took too long", NULL, true, NULL}},
+	{"55P03", {503, "busy", "a lock was not free in time", NULL, true, NULL}},
+	{"40001", {503, "busy", "concurrent changes, try again", NULL, true, NULL}},
+	{"40P01", {503, "busy", "concurrent changes, try again", NULL, true, NULL}},
 	/* a table that changed while it was being read; or a scope, a policy that names what is gone, which check() finds */
-	{"42703", {503, "unavailable", "the tables have changed, try again", NULL, true}},
-	{"42P01", {503, "unavailable", "the tables have changed, try again", NULL, true}},
-	{"53300", {503, "busy", "too many connections", NULL, true}},
-	{"57P01", {503, "unavailable", "the database is restarting", NULL, true}},
-	{"57P03", {503, "unavailable", "the database is starting", NULL, true}},
+	{"42703", {503, "unavailable", "the tables have changed, try again", NULL, true, NULL}},
+	{"42P01", {503, "unavailable", "the tables have changed, try again", NULL, true, NULL}},
+	{"53300", {503, "busy", "too many connections", NULL, true, NULL}},
+	{"57P01", {503, "unavailable", "the database is restarting", NULL, true, NULL}},
+	{"57P03", {503, "unavailable", "the database is starting", NULL, true, NULL}},
 };
+
+/* What came up while rows were read as the caller is the application's doing, but for what the server itself lacks (53, 57, 58) or does wrong (XX). */
+static bool
+is_of_a_rule(const struct answer *a)
+{
+	static const char *const others[] = {"53", "57", "58", "XX", "F0"};
+
+	if (a->read == NULL || a->sqlstate == NULL)
+		return false;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strncmp(a->sqlstate, others[i], 2) == 0)
+			return false;
+	return true;
+}
 
 static struct request_error
 refusal(const struct answer *a)
@@ -68,11 +83,41 @@ refusal(const struct answer *a)
 	if (strncmp(state, "SY", 2) == 0)
 		for (size_t i = 0; i < sizeof(own_errors) / sizeof(own_errors[0]); i++)
 			if (own_errors[i].status == atoi(state + 2))
-				return (struct request_error){own_errors[i].status, own_errors[i].code, a->text, a->hint, own_errors[i].is_passing};
+				return (struct request_error){own_errors[i].status, own_errors[i].code, a->text, a->hint, own_errors[i].is_passing, NULL};
 	for (size_t i = 0; i < sizeof(other_errors) / sizeof(other_errors[0]); i++)
 		if (strcmp(state, other_errors[i].sqlstate) == 0)
 			return other_errors[i].error;
-	return (struct request_error){500, "internal", "the request failed in the database", NULL, false};
+	if (is_of_a_rule(a))
+		return (struct request_error){500, "policy_failed", "a policy, scope or type of the application's failed for this user",
+			"Its owner can mend it: the streamer's log names it.", false, a->sqlstate};
+	return (struct request_error){500, "internal", "the request failed in the database", NULL, false, NULL};
+}
+
+void
+request_error_text(const struct request_error *e, char out[REQUEST_ERROR_TEXT_MAX])
+{
+	const char *text = e->text != NULL ? e->text : "";
+
+	if (e->sqlstate != NULL)
+		snprintf(out, REQUEST_ERROR_TEXT_MAX, "%s (SQLSTATE %s)", text, e->sqlstate);
+	else
+		snprintf(out, REQUEST_ERROR_TEXT_MAX, "%s", text);
+}
+
+/* The extension's own words, in the contexts of an error from the inside out, a line each. */
+const char *
+request_read(const char *context, size_t *len)
+{
+	static const char words[] = "sync reads as its caller: ";
+
+	for (const char *line = context; line != NULL && *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n')
+		if (strncmp(line, words, sizeof(words) - 1) == 0)
+		{
+			line += sizeof(words) - 1;
+			*len = strcspn(line, "\n");
+			return line;
+		}
+	return NULL;
 }
 
 unsigned int
@@ -95,8 +140,8 @@ request_error(const struct answer *a)
 	if (a->status == ANSWER_REFUSED)
 		return refusal(a);
 	if (a->status == ANSWER_BUSY)
-		return (struct request_error){503, "busy", "too many requests wait", NULL, true};
-	return (struct request_error){503, "unavailable", "the database cannot be reached", NULL, true};
+		return (struct request_error){503, "busy", "too many requests wait", NULL, true, NULL};
+	return (struct request_error){503, "unavailable", "the database cannot be reached", NULL, true, NULL};
 }
 
 static bool

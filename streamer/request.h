@@ -10,6 +10,8 @@
 #include "buffer.h"
 #include "json.h"
 
+#define REQUEST_ERROR_TEXT_MAX 512
+
 enum request_kind
 {
 	REQUEST_PULL,		/* sync.pull */
@@ -57,6 +59,8 @@ struct answer
 	const char *sqlstate;	/* refused only */
 	const char *text;
 	const char *hint;		/* NULL: none */
+	const char *read;		/* what was read as the caller when the error came, as the database names it; NULL: it came elsewhere */
+	size_t	read_len;
 };
 
 typedef void (*request_done)(void *owner, uint64_t id, const struct answer *a);
@@ -66,12 +70,15 @@ struct request_error
 {
 	int		http_status;
 	const char *code;
-	const char *text;		/* may point into the answer */
+	const char *text;		/* may point into the answer; see request_error_text() */
 	const char *hint;
 	bool	is_passing;		/* the same request may succeed a little later */
+	const char *sqlstate;	/* told with the text; NULL: not told */
 };
 
 struct request_error request_error(const struct answer *a);
+void	request_error_text(const struct request_error *e, char out[REQUEST_ERROR_TEXT_MAX]);
+const char *request_read(const char *context, size_t *len);		/* what an error's context says was read as the caller; NULL: nothing */
 
 /* A copy of the object with some members left out and others put in front. without: names, NULL at the end; extra: `"name":value,...` or NULL. */
 void	request_rewrite(struct buffer *out, struct json_value object, const char *const *without, const char *extra);

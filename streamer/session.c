@@ -267,8 +267,8 @@ session_announce(struct session *s, bool is_reply)
 	buffer_free(&payload);
 }
 
-void
-session_close(struct session *s, const char *event, const char *reason)
+static void
+close_with(struct session *s, const char *event, const char *reason, const char *message)
 {
 	struct buffer payload;
 
@@ -281,12 +281,30 @@ session_close(struct session *s, const char *event, const char *reason)
 		buffer_puts(&payload, "\"reason\":");
 		buffer_json_string(&payload, reason, strlen(reason));
 	}
+	if (message != NULL)
+	{
+		buffer_puts(&payload, ",\"message\":");
+		buffer_json_string(&payload, message, strlen(message));
+	}
 	buffer_puts(&payload, "}");
 	if (event != NULL)
 		session_put_event(s, s->join_ref, event, payload.data, payload.len);
 	buffer_free(&payload);
 	session_enter(s, SESSION_CLOSING);
 	s->calls->closed(s->connection, s);
+}
+
+void
+session_close(struct session *s, const char *event, const char *reason)
+{
+	close_with(s, event, reason, NULL);
+}
+
+void
+session_fail(struct session *s, const char *code, const char *message)
+{
+	metric_add_for(METRIC_ERRORS, code, 1);
+	close_with(s, "phx_error", code, message);
 }
 
 static void
@@ -424,6 +442,7 @@ static void
 pull_failed(struct session *s, const struct answer *a)
 {
 	struct request_error e = request_error(a);
+	char	text[REQUEST_ERROR_TEXT_MAX];
 	struct buffer response;
 
 	if (s->state == SESSION_CATCHING_UP && e.is_passing)
@@ -431,14 +450,15 @@ pull_failed(struct session *s, const struct answer *a)
 		session_try_again(s, RETRY_LEAST_MS, RETRY_MOST_MS);
 		return;
 	}
+	request_error_text(&e, text);
 	if (s->state == SESSION_CATCHING_UP)
 	{
-		session_close(s, "phx_error", e.code);
+		session_fail(s, e.code, text);
 		return;
 	}
 	metric_add_for(METRIC_ERRORS, e.code, 1);
 	buffer_init(&response);
-	message_error_object(&response, e.code, e.text != NULL ? e.text : "", e.hint);
+	message_error_object(&response, e.code, text, e.hint);
 	session_reply_to_join(s, false, &response);
 	buffer_free(&response);
 	session_close(s, NULL, NULL);

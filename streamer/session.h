@@ -192,5 +192,6 @@ void	session_try_again(struct session *s, int64_t least_ms, int64_t most_ms);	/*
 
 /* Ends it: phx_error or phx_close to the client (NULL event: nothing). */
 void	session_close(struct session *s, const char *event, const char *reason);
+void	session_fail(struct session *s, const char *code, const char *message);		/* closed by phx_error, which says both */
 
 #endif

@@ -87,9 +87,9 @@ export class Generator {
   #editObject(old) {
     const object = old !== null && typeof old === 'object' && !Array.isArray(old) ? { ...old } : {};
     for (let i = 1 + this.random.below(2); i > 0; i--) {
-      const name = this.random.pick(['list', 'count', 'high', 'name', 'mood']);
+      const name = this.random.pick(['list', 'log', 'count', 'high', 'name', 'mood']);
       if (this.random.chance(0.15)) delete object[name];
-      else if (name === 'list') object.list = this.#editList(object.list, () => this.random.pick(['p', 'q', 'r']));
+      else if (name === 'list' || name === 'log') object[name] = this.#editList(object[name], () => this.random.pick(['p', 'q', 'r']));
       else if (name === 'count' || name === 'high') object[name] = (object[name] ?? 0) + this.random.pick([-2, 1, 3]);
       else object[name] = this.#colour();
     }

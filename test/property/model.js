@@ -5,6 +5,9 @@
 // Times are microseconds. `table`: see tables.js. A verdict: { status, outcome, code, version, logged, shown } (shown: conflict_data).
 import { canonical, decide, same } from './values.js';
 
+/** Whether the column, or a member of it, has one of these rules. */
+const has = (column, rules) => [column.rule, ...Object.values(column.members ?? {})].some((rule) => rules.includes(rule));
+
 export const CLAMP = 60_000_000;
 
 const success = (outcome, more) => ({ status: 'success', outcome, ...more });
@@ -144,15 +147,14 @@ export class Model {
     const knows = c.operation === 'create' || c.local_version > row.version ? undefined : c.local_version;
     const knewValue = (name) => c.base?.[name] !== undefined && same(c.base[name], row.data[name]);
     // two increments of one device may arrive in another order than they were made in: each counts by its base
-    const isIncrement = (name) => table.columns[name].rule === 'counter' && typeof c.base?.[name] === 'number';
+    const isIncrement = (name) => has(table.columns[name], ['counter']) && (c.base?.[name] ?? null) !== null;
     const isFree = (name) => row.writes[name].version <= knows || knewValue(name) || (row.writes[name].device === me && !isIncrement(name));
     const foreignSince = (names) => knows !== undefined && names.some((name) => row.writes[name].device !== me && row.writes[name].version > knows);
 
-    // the value that the row has already is no edit, unless a counter was raised by both
+    // the value that the row has already is no edit, unless a counter was raised by both, or an equal entry added to a list
     const raisesTwice = (name) => {
       const column = table.columns[name];
-      const isCounter = column.rule === 'counter' || Object.values(column.members ?? {}).includes('counter');
-      if (table.rule === 'lww' || !isCounter || c.base === undefined || isFree(name)) return false;
+      if (table.rule === 'lww' || !has(column, ['counter', 'append']) || c.base === undefined || isFree(name)) return false;
       const { took, value } = decide(column, { base: c.base[name], server: row.data[name], local: c.data[name], newer: c.at > row.writes[name].at });
       return took === 'mixed' && !same(value, row.data[name]);
     };

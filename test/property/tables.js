@@ -24,7 +24,7 @@ const RULED = {
   cli: { type: 'text', rule: 'client' },
   mx: { type: 'int', rule: 'max' },
   mn: { type: 'int', rule: 'min' },
-  obj: { type: 'jsonb', rule: 'object', members: { list: 'union', count: 'counter', high: 'max' } },
+  obj: { type: 'jsonb', rule: 'object', members: { list: 'union', count: 'counter', high: 'max', log: 'append' } },
   res: { type: 'int', rule: 'resolver', resolver },
   lw: { type: 'text', rule: 'lww' },
   big: { type: 'bigint', rule: 'max' },

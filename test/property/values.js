@@ -75,8 +75,8 @@ function mergeObject(column, base, server, local, newer) {
 }
 
 function mergeMember(rule, known, { name, server, local, newer }) {
-  // a counter that both raised by as much is raised twice
-  if (same(server, local) && !(rule === 'counter' && known && !same(server, known[name]))) return server;
+  // a counter that both raised by as much is raised twice, an equal entry of both stands twice
+  if (same(server, local) && !(['counter', 'append'].includes(rule) && known && !same(server, known[name]))) return server;
   if (!known) {
     if (server === undefined || local === undefined) return server ?? local;
   } else {

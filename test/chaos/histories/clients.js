@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: PostgreSQL
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { inflateRawSync } from 'node:zlib';
 import { Copy, SyncClient } from '../../lib/client.js';
 import { sleep } from '../../lib/wait.js';
 import { leakOf } from './schema.js';
@@ -27,7 +28,7 @@ export async function post(history, client, name, body, { streamer = client.stre
   return undefined;
 }
 
-class Client {
+export class Client {
   copy = new Copy();
   token;
   trace = process.env.TRACE ? [] : undefined; // TRACE=directory: all answers of those who fail are kept there
@@ -83,13 +84,19 @@ class Phone extends SyncClient {
   constructor(owner) {
     const { history, plan } = owner;
     super(`ws://127.0.0.1:${history.gates[owner.streamer].port}/socket`, () => history.token(owner.user), {
-      device_id: owner.device_id, join: plan.fields ? { fields: 'changed' } : {}, heartbeat_ms: 2000,
+      device_id: owner.device_id, join: { ...(plan.fields ? { fields: 'changed' } : {}), ...(plan.compress ? { compress: 'deflate' } : {}) }, heartbeat_ms: 2000,
     });
     this.owner = owner;
     this.frames = { push() {}, slice: () => [] };
     this.events = { push() {} };
     this.copy = owner.copy;
     this.sync_token = owner.token;
+  }
+
+  connect() {
+    const joined = super.connect();
+    this.channel.on('changes_deflate', (bytes) => this.take(JSON.parse(inflateRawSync(Buffer.from(bytes)).toString())));
+    return joined;
   }
 
   take(batch) {
@@ -110,6 +117,8 @@ class Phone extends SyncClient {
 }
 
 export class LiveClient extends Client {
+  listens = true;
+
   async begin() {
     this.phone = new Phone(this);
     this.phone.onEvent((name) => name === 'resync' && this.history.tally.resyncs++);

@@ -8,6 +8,7 @@ import { LiveClient, post, Puller } from './clients.js';
 import { breakThings, commitsWaitFor } from './faults.js';
 import { digestOf, inOrder, whatAllSee, wrongCounts, wrongOf, wrongVerdicts } from './oracle.js';
 import { Outbox } from './outbox.js';
+import { Listener } from './listener.js';
 import { fork, makePlan } from './plan.js';
 import { NAMES, TABLES, USERS } from './schema.js';
 import { own, write } from './writing.js';
@@ -18,6 +19,8 @@ const CONVERGE_MS = 45_000;
 const HEIRS = 0.3; // of the clients, where a history came before: they come with what one of that user held at its end
 
 const TALLY = ['statements', 'refused', 'transactions', 'rolled_back', 'prepared', 'given_up', 'owner_steps', 'faults', 'turns', 'resets', 'resyncs', 'changes_seen', 'batches'];
+
+const KINDS = { live: LiveClient, listener: Listener, puller: Puller };
 
 export class History {
   failures = [];
@@ -82,7 +85,7 @@ export class History {
   async act() {
     const { plan } = this;
     this.clients = plan.clients.map((one) => {
-      const client = one.kind === 'live' ? new LiveClient(this, one) : new Puller(this, one);
+      const client = new KINDS[one.kind](this, one);
       client.random = fork(plan.seed, `puller ${one.number}`);
       client.outbox = new Outbox(client, fork(plan.seed, `outbox ${one.number}`));
       const left = this.place.left.get(one.user);
@@ -147,7 +150,7 @@ export class History {
   /** The live copies become equal by themselves; whoever does not was left silently stale. */
   async #converge(seen) {
     const end = Date.now() + CONVERGE_MS;
-    let open = this.clients.filter((client) => client.phone);
+    let open = this.clients.filter((client) => client.listens);
     while (open.length) {
       open = open.filter((client) => wrongOf(client.copy, seen[client.user]).length);
       if (!open.length) break;
@@ -163,13 +166,13 @@ export class History {
 
   #tellStale(client, seen) {
     const wrong = wrongOf(client.copy, seen);
-    const { socket, channel } = client.phone;
+    const { socket, channel } = client.phone ?? {};
     this.fail(`stale: ${client.name} on streamer ${client.streamer}, socket ${socket?.connectionState()}, channel ${channel?.state}, last batch ${client.taken && Date.now() - client.taken} ms ago, ${wrong.length} wrong, e.g. ${wrong[0]}`);
   }
 
   async #pullsTheSame(client, seen) {
-    const puller = client.phone ? new Puller(this, client.plan) : client;
-    if (client.phone) Object.assign(puller, { copy: client.copy, token: client.token, streamer: client.streamer });
+    const puller = client.listens ? new Puller(this, client.plan) : client;
+    if (client.listens) Object.assign(puller, { copy: client.copy, token: client.token, streamer: client.streamer });
     await pullToEnd(puller);
     const wrong = wrongOf(puller.copy, seen);
     if (wrong.length) this.fail(`diverged: ${client.name} after a pull: ${wrong.length} wrong, e.g. ${wrong.slice(0, 3).join('\n')}`);

@@ -32,15 +32,18 @@ function turns(random, weights, length) {
   return list;
 }
 
-function client(random, number, length) {
+function client(seed, number, length) {
+  const random = fork(seed, `client ${number}`);
+  const way = fork(seed, `way ${number}`); // of its own: what came later changes no older decision
   const isLive = random.chance(0.55);
   return {
     number,
-    kind: isLive ? 'live' : 'puller',
+    kind: isLive ? 'live' : way.chance(0.35) ? 'listener' : 'puller',
     user: random.pick(NAMES),
     streamer: random.below(2),
     start: random.below(length / 2),
     fields: isLive && random.chance(0.3),
+    compress: isLive && way.chance(0.3),
     limit: random.pick([1, 3, 10, 1000, 1000]),
     every: 60 + random.below(400),
     loses: random.pick([0, 0, 0.1, 0.3]),
@@ -79,7 +82,7 @@ export function makePlan(seed) {
   return {
     seed,
     length,
-    clients: Array.from({ length: clients }, (_, i) => client(fork(seed, `client ${i}`), i, length)),
+    clients: Array.from({ length: clients }, (_, i) => client(seed, i, length)),
     writers: Array.from({ length: 2 + shape.below(3) }, (_, i) => writer(fork(seed, `writer ${i}`), i)),
     owner: ownerSteps(fork(seed, 'owner'), length),
     faults: faults(fork(seed, 'faults'), length),

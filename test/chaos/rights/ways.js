@@ -53,7 +53,7 @@ export class Ways {
 
   async enter(subjects) {
     const { arena, random } = this;
-    this.rooms = subjects.filter(() => random.chance(0.6)).map((subject) => new Room(arena, subject, random.pick(arena.schema.teams)));
+    this.rooms = subjects.flatMap((subject) => arena.schema.teams.filter(() => random.chance(0.5)).map((team) => new Room(arena, subject, team)));
     this.expiring = [new Expiring(arena, random.pick(subjects), 'a channel whose token runs out')];
     await Promise.all([...this.rooms, ...this.expiring].map((receiver) => receiver.start()));
     return [...this.rooms, ...this.expiring];

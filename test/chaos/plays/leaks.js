@@ -27,8 +27,8 @@ async function run({ seconds, random, say, most = Infinity, control }) {
   const end = Date.now() + seconds * 1000;
   try {
     while (Date.now() < end && total.decisions < most && !failures.length) {
-      const arena = await episode(server, new Random(random.below(2 ** 31)), total.episodes++, end, most - total.decisions, say);
-      for (const name of Object.keys(arena.tally)) total[name] += arena.tally[name];
+      const arena = await episode(server, random.below(2 ** 31), total.episodes++, end, most - total.decisions, say);
+      for (const name of Object.keys(arena.tally)) total[name] = (total[name] ?? 0) + arena.tally[name];
       failures.push(...arena.failures);
       lags.push(...arena.lags);
       withdrawals.push(...arena.withdrawals);
@@ -40,8 +40,8 @@ async function run({ seconds, random, say, most = Infinity, control }) {
   return { figures: { ...total, ...told('late', lags), ...Object.assign({}, ...KINDS.map((kind) => told(`${kind}_gone`, withdrawals.filter((one) => one.kind === kind)))) }, failures };
 }
 
-async function episode(server, random, number, end, most, say) {
-  const arena = await Arena.start(server, random, number);
+async function episode(server, seed, number, end, most, say) {
+  const arena = await Arena.start(server, new Random(seed), number, { seed });
   const until = Math.min(end, Date.now() + EPISODE_SECONDS * 1000);
   try {
     do {

@@ -3,6 +3,7 @@
 import { appendFileSync } from 'node:fs';
 import { request } from '../../lib/http.js';
 import { Streamer } from '../../lib/streamer.js';
+import { Random } from '../../lib/random.js';
 import { sleep } from '../../lib/wait.js';
 import { mintToken } from '../../lib/token.js';
 import { Actions } from './actions.js';
@@ -10,9 +11,11 @@ import { judge } from './judge.js';
 import { Oracle } from './oracle.js';
 import { Caller, Channel, Puller, Realtime, Stream } from './receivers.js';
 import { Schema } from './schema.js';
+import { Ways } from './ways.js';
 
 const LEAKS_SHOWN = 20;
 const SETTLED_MS = 45_000;
+const WAYS = 3; // between two steps, at most
 
 export class Arena {
   tokens = new Map(); // number → {table, id, by}
@@ -22,7 +25,7 @@ export class Arena {
   tally = { steps: 0, events: 0, decisions: 0, judged: 0, texts: 0, leaks: 0, missing: 0, settled: 0 };
   #number = 0;
 
-  static async start(server, random, number, { subjects = 9, kinds, env, plugin } = {}) {
+  static async start(server, random, number, { subjects = 9, kinds, env, plugin, seed = number } = {}) {
     const arena = new Arena();
     Object.assign(arena, { server, random, number });
     arena.schema = new Schema(random, number, { kinds });
@@ -33,6 +36,7 @@ export class Arena {
     arena.oracle = new Oracle(arena.database, arena.schema);
     await arena.oracle.prepare();
     arena.actions = new Actions(arena);
+    arena.ways = new Ways(arena, new Random(seed ^ 0x5bd1e995));
     await arena.actions.fill();
     await arena.#enter(arena.schema.subjects(subjects).map((claims) => arena.oracle.subject(claims)));
     return arena;
@@ -51,6 +55,9 @@ export class Arena {
       ...this.channels.map((channel, i) => channel.start(i % 3 === 1 ? { fields: 'changed' } : i % 3 === 2 ? { tables: ['*', 'sync.conflict', 'sync.activity', 'sync.lock'] } : {})),
       ...this.pullers.map((puller) => puller.start()), ...this.streams.map((stream) => stream.start()), ...this.realtimes.map((realtime) => realtime.start(this.#bindings())),
     ]);
+    this.settledEpoch = this.oracle.epoch;
+    this.receivers.push(...(await this.ways.enter(subjects)));
+    for (const receiver of this.receivers) receiver.judgeNow = () => judge(this, receiver);
   }
 
   #bindings() {
@@ -108,16 +115,30 @@ export class Arena {
   }
 
   async step() {
+    for (let i = this.ways.random.below(WAYS + 1); i > 0; i--) await this.#wayOut();
     const kind = await this.actions.any();
     this.trace(kind);
+    await this.#looked(kind);
+    if (this.random.chance(0.2) && this.pullers.length) {
+      const puller = this.random.pick(this.pullers);
+      if (puller.cut === undefined) await puller.pull();
+    }
+    for (const receiver of this.receivers) judge(this, receiver);
+  }
+
+  async #wayOut() {
+    const kind = await this.ways.any();
+    this.trace(`way ${kind}`);
+    if (kind) await this.#looked(kind);
+  }
+
+  async #looked(kind) {
     const committed = Date.now();
     const events = await this.oracle.look(kind, committed);
-    for (const receiver of [...this.channels, ...this.streams]) for (const image of receiver.subject.lostNow ?? []) receiver.lost(image, kind, committed);
+    for (const receiver of [...this.channels, ...this.streams]) for (const image of receiver.subject.lostNow ?? []) if (receiver.cut === undefined) receiver.lost(image, kind, committed);
     this.tally.steps++;
     this.tally.events += events;
     this.tally.decisions += events * (this.receivers.length - this.callers.length);
-    if (this.random.chance(0.2) && this.pullers.length) await this.random.pick(this.pullers).pull();
-    for (const receiver of this.receivers) judge(this, receiver);
   }
 
   /** Until every copy is what its subject sees; what is wrong after that is missing, or was not withdrawn. */
@@ -125,6 +146,7 @@ export class Arena {
     const end = Date.now() + SETTLED_MS;
     let found;
     for (;;) {
+      await this.ways.restore();
       await Promise.all(this.pullers.map((puller) => puller.pull()));
       await sleep(100);
       await this.oracle.look('tick', Date.now());
@@ -137,6 +159,7 @@ export class Arena {
     this.tally.missing += found.length;
     if (found.length) this.failures.push(...found.slice(0, 10).map((text) => `WRONG COPY ${text} (epoch ${this.oracle.epoch})`));
     this.oracle.settle();
+    this.settledEpoch = this.oracle.epoch;
   }
 
   async stop() {

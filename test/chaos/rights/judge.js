@@ -26,6 +26,7 @@ function row(arena, receiver, { table, id, version, data, scope, epoch, at }) {
   const { oracle } = arena;
   if (table.startsWith('sync.')) return undefined; // their texts are looked at
   const image = oracle.images.get(`${table}/${id}/${version}`);
+  if (image && receiver.cut < image.born) return `row ${table} ${id} version ${version} of ${image.born}, after its device was revoked in ${receiver.cut}`;
   if (!image || image.ended === image.born) return `row ${table} ${id} version ${version}, which never was to be seen: ${JSON.stringify(data)}`;
   const wrong = Object.keys(data).find((name) => !(name in image.data) || !sameValue(data[name], image.data[name]));
   if (wrong) return `row ${table} ${id} version ${version} with ${wrong} = ${JSON.stringify(data[wrong])}, which is ${JSON.stringify(image.data[wrong])}`;
@@ -58,6 +59,7 @@ function gone(arena, receiver, { table, id, version, epoch }) {
   const key = `${table}/${id}/${version}`;
   if (receiver.told.has(key)) return undefined;
   const image = oracle.before(table, id, version);
+  if (image && receiver.cut < (image.ended ?? 0)) return `deletion of ${table} ${id} version ${version}, after its device was revoked in ${receiver.cut}`;
   if (image && asSomebody(receiver, epoch, (image.ended ?? epoch) - 1, (subject, from, to) => oracle.saw(subject, image, [], from, to, true))) {
     receiver.told.add(key);
     return undefined;
@@ -107,6 +109,10 @@ function judgeText(arena, receiver, { text, loose }) {
   for (const number of new Set(tokensIn(text))) {
     arena.tally.texts++;
     if (receiver.fine.has(number)) continue;
+    if (arena.tokens.get(number)?.team !== undefined) {
+      judgeTopic(arena, receiver, number, text);
+      continue;
+    }
     const { by, table, id } = arena.tokens.get(number) ?? {};
     if (by && receiver.views.some(({ subject }) => subject.sub === by)) continue;
     const images = oracle.holders.get(number) ?? [];
@@ -117,6 +123,12 @@ function judgeText(arena, receiver, { text, loose }) {
     if (images.some(one) || lost() || known()) receiver.fine.add(number);
     else arena.leak(`${receiver.who}: the value ~${number}~ of ${table} ${id} is out of sight, in ${text.slice(Math.max(0, text.indexOf(`~${number}~`) - 300), text.indexOf(`~${number}~`) + 200)}`);
   }
+}
+
+/** What was said in a topic: only there, and only to whoever held the team since all was last settled. Rights are asked again when memberships change, not with each message. */
+function judgeTopic(arena, receiver, number, text) {
+  if (receiver.team !== arena.tokens.get(number).team) arena.leak(`${receiver.who}: ~${number}~ was said in team:${arena.tokens.get(number).team}, and came in ${text.slice(0, 300)}`);
+  else if (!receiver.heldSince(arena.settledEpoch)) arena.leak(`${receiver.who}: ~${number}~ came without a right to the topic since epoch ${arena.settledEpoch}`);
 }
 
 const columnOf = (image, number) => Object.keys(image.data).find((name) => image.data[name] === `~${number}~`);

@@ -11,12 +11,13 @@ const VALUE = (value) => (typeof value === 'string' && /^\d{4}-\d\d-\d\dT/.test(
 export const sameValue = (a, b) => VALUE(a) === VALUE(b);
 
 /** One subject at one way out. `views`: as whom it is served, and from which epoch to which. */
-class Receiver {
+export class Receiver {
   inbox = [];
   waiting = []; // {table, id, version, at, kind}: rows that were lost and are still in the copy, for all we know
   fine = new Set(); // numbers in texts that it has had in sight
   told = new Set(); // deletions that were allowed once: repeats are part of the contract
   decisions = 0;
+  cut; // the epoch in which its device was revoked: nothing that was committed later may come
 
   constructor(arena, subject, name) {
     Object.assign(this, { arena, name });
@@ -133,8 +134,8 @@ export class Channel extends Receiver {
     return this.client.frames.splice(0).map((text) => ({ text }));
   }
 
-  async digest() {
-    return this.client.ask('digest', { device_id: this.device, sync_token: this.client.sync_token });
+  async digest(more) {
+    return this.client.ask('digest', { device_id: this.device, sync_token: this.client.sync_token, ...more });
   }
 
   async stop() {
@@ -168,8 +169,8 @@ export class Puller extends Receiver {
     return this.#texts.splice(0).map((text) => ({ text }));
   }
 
-  async digest() {
-    const { json } = await this.arena.post('digest', this.subject.claims, { device_id: this.device, sync_token: this.sync_token });
+  async digest(more) {
+    const { json } = await this.arena.post('digest', this.subject.claims, { device_id: this.device, sync_token: this.sync_token, ...more });
     return json;
   }
 }

@@ -161,14 +161,18 @@ put_changes(Bridge *b, const List *tables)
 	for (pass = 0; pass < 4; pass++)
 		foreach(lc, tables)
 		{
-			const SyncTable *table = ((SyncListed *) lfirst(lc))->table;
+			SyncListed *listed = lfirst(lc);
 
+			if (pass == 2)
+				listed->table = sync_table_by_relid(listed->table->relid, true);
+			if (listed->table == NULL)
+				b->obstacle = "a table has gone";
 			if (b->obstacle)
 				return;
 			if (pass < 2)
-				put_tombstones(b, table, pass == 0);
+				put_tombstones(b, listed->table, pass == 0);
 			else
-				put_rows(b, table, pass == 2);
+				put_rows(b, listed->table, pass == 2);
 		}
 }
 

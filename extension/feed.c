@@ -335,7 +335,7 @@ sync_feed_rows(PG_FUNCTION_ARGS)
 	SPI_connect();
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '[');
-	table = sync_table_by_id(sync_list_tables(), PG_GETARG_INT32(0));
+	table = sync_table_held(sync_list_tables(), PG_GETARG_INT32(0));
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(1), TEXTOID, -1, false, TYPALIGN_INT, &keys, &nulls, &n);
 	for (i = 0; table && i < n; i++)
 	{

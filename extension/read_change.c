@@ -219,10 +219,17 @@ find_table(Push *push, Change *change)
 
 	foreach(lc, push->tables)
 	{
-		SyncTable  *table = ((SyncListed *) lfirst(lc))->table;
+		SyncListed *listed = lfirst(lc);
+		SyncTable  *table = listed->table;
 
-		if (strcmp(table->entity_type, change->entity_type) == 0 && sync_readable_columns(table, &all))
-			change->table = table;
+		if (strcmp(table->entity_type, change->entity_type) != 0)
+			continue;
+		if (!listed->is_held)
+			table = sync_table_by_relid(table->relid, true);
+		if (table == NULL || !sync_readable_columns(table, &all))
+			continue;
+		listed->is_held = true;
+		change->table = listed->table = table;
 	}
 	if (change->table == NULL && is_older_client(push))
 		bad_schema(push, change, psprintf("\"%s\" is not synced any more", change->entity_type));

@@ -178,3 +178,11 @@ sync_table_by_id(const List *tables, int32 id)
 			return ((SyncListed *) lfirst(lc))->table;
 	return NULL;
 }
+
+SyncTable *
+sync_table_held(const List *tables, int32 id)
+{
+	SyncTable  *table = sync_table_by_id(tables, id);
+
+	return table ? sync_table_by_relid(table->relid, true) : NULL;
+}

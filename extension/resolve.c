@@ -146,7 +146,7 @@ read_conflict(Resolving *r)
 	r->resolved_by = SPI_getvalue(row, desc, 11);
 	if (r->resolved)
 		r->entity_id = SPI_getvalue(row, desc, 12);
-	r->table = sync_table_by_id(r->push.tables, atoi(SPI_getvalue(row, desc, 1)));
+	r->table = sync_table_held(r->push.tables, atoi(SPI_getvalue(row, desc, 1)));
 	if (r->table == NULL)
 		ereport(ERROR, (errcode(SYNC_ERR_WRONG_STATE), errmsg("the table of this conflict is not synced any more")));
 }

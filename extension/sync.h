@@ -157,7 +157,7 @@ extern void sync_become_back(const SyncRole *saved);
 
 /* table.c: the registry, cached per backend */
 extern void sync_table_init(void);
-extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);	/* a broken one counts as missing */
+extern SyncTable *sync_table_by_relid(Oid relid, bool missing_ok);	/* a broken one counts as missing; held until the transaction ends */
 extern SyncTable *sync_table_even_broken(Oid relid);
 extern SyncTable *sync_table_of_trigger(Oid relid);	/* of the table or partition; NULL: it cannot be stamped, so writes pass */
 extern Oid	sync_relid(const char *name);	/* an internal table or index of schema sync */
@@ -181,8 +181,10 @@ typedef struct SyncListed
 {
 	SyncTable  *table;
 	FullTransactionId epoch;	/* clients whose cursor does not see it start anew */
+	bool		is_held;		/* table is, by sync_table_by_relid() */
 } SyncListed;
 extern SyncTable *sync_table_by_id(const List *tables, int32 id);	/* of such a list; NULL: not synced */
+extern SyncTable *sync_table_held(const List *tables, int32 id);	/* the same, until the transaction ends; NULL also when it went meanwhile */
 extern List *sync_list_tables(void);	/* of SyncListed, by priority and id */
 extern List *sync_list_broken(void);	/* those left out of it */
 

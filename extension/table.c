@@ -10,11 +10,13 @@
 #include "catalog/partition.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(sync_changed_table);
@@ -199,24 +201,25 @@ load_table(Oid relid)
 	return entry->table;
 }
 
-static SyncTable *
-load_synced(Oid relid)
+static void
+refuse_unsynced(Oid relid)
 {
-	SyncTable  *table = load_table(relid);
-
-	if (table == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table %s is not synced", get_rel_name(relid)),
-				 errhint("Run sync.enable() on it.")));
-	return table;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("table %s is not synced", get_rel_name(relid)),
+			 errhint("Run sync.enable() on it.")));
 }
 
+/* Holds the table as it is until the transaction ends: a query or a write that waits for ALTER TABLE would go by the columns of before. */
 SyncTable *
 sync_table_by_relid(Oid relid, bool missing_ok)
 {
-	SyncTable  *table = missing_ok ? load_table(relid) : load_synced(relid);
+	SyncTable  *table;
 
+	LockRelationOid(relid, AccessShareLock);
+	table = SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)) ? load_table(relid) : NULL;
+	if (table == NULL && !missing_ok)
+		refuse_unsynced(relid);
 	if (table && table->broken && !missing_ok)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -240,7 +243,7 @@ sync_table_of_trigger(Oid relid)
 	if (table == NULL && get_rel_relispartition(root_of(relid)))
 		return NULL;
 	if (table == NULL)
-		table = load_synced(relid);
+		refuse_unsynced(relid);
 	return table->is_unsound ? NULL : table;
 }
 

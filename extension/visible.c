@@ -405,13 +405,13 @@ read_question(Question *q, Jsonb *request)
 
 /* As pull does: the locks first, so that policies are not younger than the rows they judge. Rights are checked as each identity. */
 static void
-lock_tables(const Question *q)
+lock_tables(Question *q)
 {
 	int			i;
 
 	for (i = 0; i < q->ntables; i++)
 		if (q->tables[i].table)
-			LockRelationOid(q->tables[i].table->relid, AccessShareLock);
+			q->tables[i].table = sync_table_by_relid(q->tables[i].table->relid, true);
 }
 
 Datum

@@ -56,7 +56,7 @@ function corpora(name) {
 function start(name, args) {
   const child = spawn(path.join(FUZZERS, `${name}_fuzz`), args, {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=1:allocator_may_return_null=1', UBSAN_OPTIONS: 'print_stacktrace=1', TMPDIR: fresh('scratch', name) },
+    env: { ...process.env, ASAN_OPTIONS: 'detect_leaks=1:allocator_may_return_null=1:malloc_context_size=5:quarantine_size_mb=16', UBSAN_OPTIONS: 'print_stacktrace=1', TMPDIR: fresh('scratch', name) },
   });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output = (output + text).slice(-20_000)));

@@ -36,7 +36,7 @@ export const play = {
 };
 
 async function run({ seconds, random, say }) {
-  const isFull = seconds >= 60;
+  const isFull = seconds >= 40;
   const figures = { attacks: 0, bytes_wrong: 0, good_clients: 0, written: 0, drops: 0, wrong_copies: 0, grew_kb: 0 };
   const failures = [];
   const seen = new Map(); // attack → word → how often

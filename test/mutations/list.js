@@ -130,4 +130,7 @@ export const MUTATIONS = [
   { row: 'S16', what: 'who is silent stays', file: 'streamer/relay.c', find: '> RELAY_SILENT_MS)', replace: '> INT64_MAX / 2)', test: 'unit' },
   { row: 'S16', what: 'a message lost between streamers goes unnoticed', file: 'streamer/relay.c', find: '\tif (o->expected != (uint64_t) n && !says_hello)\n\t\task_all(r);\n', replace: '', test: 'unit' },
   { row: 'S16', what: 'what a streamer says is not passed on to its clients', file: 'streamer/rooms.c', find: '\tdeliver(owner, NULL, b);\n', replace: '\tif (b->is_binary)\n\t\tdeliver(owner, NULL, b);\n', test: 'e2e two_streamers' },
+  { row: 'G9', what: 'each page of a large transaction sorts all of it', file: 'extension/part.c', find: '\tif (q->range != RANGE_ALL)\n\t\tsync_plan_along_index(plan);\n', replace: '', test: 'isolation large_transaction' },
+  { row: 'G9', what: 'a transaction that is too large is told to all', file: 'streamer/hub.c', find: 'if (may_lack(s, t))', replace: 'if (may_lack(s, t) || h != NULL)', test: 'e2e bulk' },
+  { row: 'G12', what: 'an IPv4 address is bound as all of them', file: 'streamer/server.c', find: "\tif (strchr(o->listen_host, ':') == NULL)\n", replace: '\tif (o->listen_host[0] == 0)\n', test: 'e2e guards' },
 ];

@@ -157,7 +157,8 @@ choose(struct hub *h, struct session *s, const struct held *items, size_t count)
 		for (size_t i = start; i < end; i++)
 			if (is_sent(s, items + start, end - start, i - start))
 				h->outgoing[chosen++] = projection_of(items[i].change, items[i].right->projection,
-													  s->wants_fields && !items[i].right->is_judged, feed_tables(h->feed));
+													  s->wants_fields && items[i].change->xid >= s->whole_below && !items[i].right->is_judged,
+													  feed_tables(h->feed));
 	}
 	return chosen;
 }

@@ -120,8 +120,8 @@ read_answer(enum request_kind kind, PGresult *const *results, int count)
 	a.len = (size_t) PQgetlength(call, 0, column);
 	if (kind == REQUEST_CATCH_UP)
 		a.state = PQgetvalue(call, 0, 0);
-	if (kind == REQUEST_STATE)
-		a.snapshot = PQgetvalue(call, 0, 1);
+	if (kind == REQUEST_STATE || kind == REQUEST_CATCH_UP)
+		a.snapshot = PQgetvalue(call, 0, kind == REQUEST_STATE ? 1 : 2);
 	return a;
 }
 
@@ -228,7 +228,7 @@ run(struct worker *w)
 {
 	static const char *const calls[] = {
 		[REQUEST_PULL] = "SELECT sync.pull($1::jsonb)::text",
-		[REQUEST_CATCH_UP] = "SELECT sync.session_state($1::jsonb)::text, sync.pull($1::jsonb)::text",
+		[REQUEST_CATCH_UP] = "SELECT sync.session_state($1::jsonb)::text, sync.pull($1::jsonb)::text, pg_catalog.pg_current_snapshot()::text",
 		[REQUEST_PUSH] = "SELECT sync.push($1::jsonb)::text",
 		[REQUEST_DIGEST] = "SELECT sync.digest($1::jsonb)::text",
 		[REQUEST_RESOLVE] = "SELECT sync.resolve_conflict($1::jsonb)::text",

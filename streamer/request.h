@@ -55,7 +55,7 @@ struct answer
 	const char *json;		/* NULL unless OK */
 	size_t	len;
 	const char *state;		/* of session_state; NULL unless REQUEST_CATCH_UP */
-	const char *snapshot;	/* that json was read in; NULL unless REQUEST_STATE */
+	const char *snapshot;	/* that json was read in; NULL unless REQUEST_STATE or REQUEST_CATCH_UP */
 	const char *sqlstate;	/* refused only */
 	const char *text;
 	const char *hint;		/* NULL: none */

@@ -419,6 +419,22 @@ go_live(struct session *s, const char *state_text, struct json_value state, stru
 		metric_add_for(METRIC_CATCH_UPS, "pull", 1);
 }
 
+/*
+ * Later pages are read in younger snapshots than the round's: a row that was written over before its page came is not among them, and its next version
+ * says only what changed since one that the client never got. What the last page's snapshot may have seen is sent whole.
+ */
+static void
+note_younger_pages(struct session *s, const struct answer *a, bool had_pages)
+{
+	struct snapshot now;
+
+	s->whole_below = 0;
+	if (!had_pages || a->snapshot == NULL || !snapshot_parse(&now, a->snapshot, strlen(a->snapshot)))
+		return;
+	s->whole_below = now.xmax;
+	snapshot_free(&now);
+}
+
 static void
 round_ended(struct session *s, const struct page *page, const char *state_text)
 {
@@ -493,6 +509,7 @@ session_pull_answer(struct session *s, const struct answer *a, int64_t now_ms)
 	else
 	{
 		s->is_anew = false;
+		note_younger_pages(s, a, s->is_mid_round);
 		send_page(s, &page);
 		if (page.has_more)
 			session_want_pull(s);

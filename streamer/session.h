@@ -130,7 +130,8 @@ struct session
 	bool	is_held;			/* changes wait for it: its cursor may be this one at most */
 	struct cursor *ceiling;		/* borrowed from the first of them; NULL: none */
 	uint64_t ceiling_xmax;
-	bool	wants_fields;		/* updates hold only what was changed */
+	bool	wants_fields;		/* updates hold only what was changed, */
+	uint64_t whole_below;		/* but those of transactions before this one: see note_younger_pages() */
 	struct snapshot snapshot;	/* owned: of the last pull that ended, or a later place; decoded transactions that it sees are not for this session */
 	struct standing *standing;	/* what the database last said of it; NULL before. See resume.h, also for the next five */
 	bool	must_pull;			/* what it misses is not in the ring, or not only */

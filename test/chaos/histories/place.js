@@ -47,7 +47,11 @@ export class Place {
 
   /** For the next history: the tables as they were made, by whatever this takes of deletions and DDL; what was deleted, decided and logged before stays known. */
   async use() {
-    if (this.used++) await this.database.sql(AGAIN);
+    if (!this.used++) return;
+    // a streamer may be reading the tables, and be the one who goes on
+    await until('the tables are as they were made', () => this.database.sql(AGAIN).then(() => true, (error) => {
+      if (error.code !== '40P01') throw error;
+    }));
   }
 
   async close() {

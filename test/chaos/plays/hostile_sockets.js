@@ -74,6 +74,7 @@ class Stage {
   lanes = 0;
   isOver = false;
   good = [];
+  open = new Set(); // hostile ones: a reset waits for what was written before, which nobody may read any more
   notes = [];
 
   static async start(random, { binary, crowd, failures, figures, seen }) {
@@ -156,6 +157,7 @@ class Stage {
     const isOver = () => this.isCalm || Date.now() > end || this.#hasFallen();
     const lanes = Array.from({ length: this.crowd }, (_, i) => this.#lane(i, new Random(this.random.below(2 ** 31)), isOver));
     await together([...lanes, this.#write(isOver)], () => (this.isCalm = true));
+    for (const socket of this.open) socket.end();
     await this.#calm();
   }
 
@@ -172,6 +174,8 @@ class Stage {
       socket: ({ tls = false } = {}) => {
         const socket = new HostileSocket(tls ? this.tls.port : this.world.streamer.port, `127.0.0.${10 + (number % ADDRESSES)}`);
         sockets.push(socket);
+        this.open.add(socket);
+        socket.closed.then(() => this.open.delete(socket));
         return socket;
       },
     };
@@ -223,6 +227,7 @@ class Stage {
 
   async stop() {
     this.isOver = true;
+    for (const socket of this.open) socket.end();
     try {
       for (const client of this.world?.clients ?? []) await client.disconnect();
       if (this.tls) await this.tls.stop();

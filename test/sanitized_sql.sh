@@ -14,8 +14,9 @@ end_to_end=${E2E:-push catch_up teams policies resolve_conflict builtin verified
 pg_config=${PG_CONFIG:-pg_config}
 laboratory=$(mktemp -d)
 trap 'rm -rf "$laboratory"' EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# who is out of time learns at least what was found so far
+trap 'found; exit 130' INT
+trap 'found; exit 143' TERM
 reports=$laboratory/reports
 mkdir "$reports" "$laboratory/tree" "$laboratory/pg"
 chmod 755 "$laboratory"

@@ -9,6 +9,7 @@
 #include "sync.h"
 
 #include "executor/spi.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/cost.h"
 #include "utils/plancache.h"
@@ -93,24 +94,27 @@ sync_param(SyncParams *params, Oid type, Datum value)
 
 /*
  * Plans a query that goes along an index, where one has its order, and stops at its LIMIT. Without its parameters the planner expects few rows, and would
- * rather gather and sort them: all that one transaction wrote, for each page again.
+ * rather gather and sort them: all that one transaction wrote, for each page again. Where it must sort all the same, what that costs without leave would
+ * have each page compiled by JIT, for seconds.
  */
 void
 sync_plan_along_index(SPIPlanPtr plan)
 {
 	bool		sort = enable_sort;
 	bool		incremental_sort = enable_incremental_sort;
+	bool		jit = jit_enabled;
 	CachedPlan *cached;
 
 	PG_TRY();
 	{
-		enable_sort = enable_incremental_sort = false;
+		enable_sort = enable_incremental_sort = jit_enabled = false;
 		cached = SPI_plan_get_cached_plan(plan);
 	}
 	PG_FINALLY();
 	{
 		enable_sort = sort;
 		enable_incremental_sort = incremental_sort;
+		jit_enabled = jit;
 	}
 	PG_END_TRY();
 	if (cached)

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: PostgreSQL
 import { sameValue, tokensIn } from './receivers.js';
 
+const EDGE_MS = 3000;
+
 /** Judges all that has arrived; called after a look, so that everything committed before an arrival is known. */
 export function judge(arena, receiver) {
   for (const item of receiver.inbox.splice(0)) {
@@ -32,16 +34,17 @@ function row(arena, receiver, { table, id, version, data, scope, epoch, at }) {
   if (wrong) return `row ${table} ${id} version ${version} with ${wrong} = ${JSON.stringify(data[wrong])}, which is ${JSON.stringify(image.data[wrong])}`;
   if (scope !== undefined && scope !== image.scope) return `row ${table} ${id} version ${version} with scope ${scope}, which is ${image.scope}`;
   const names = Object.keys(data);
-  if (!asSomebody(receiver, epoch, image.born, (subject, from, to) => oracle.saw(subject, image, names, from, to)) && !isAtTheEdge(oracle, image)) {
+  if (!asSomebody(receiver, epoch, image.born, (subject, from, to) => oracle.saw(subject, image, names, from, to)) && !isAtTheEdge(oracle, image, at)) {
     return `row ${table} (${oracle.byName.get(table).kind}) ${id} version ${version} of ${oracle.kinds[image.born]} at ${image.born} is out of sight: ${JSON.stringify(data)}`;
   }
   lag(arena, receiver, image, epoch, at);
   return undefined;
 }
 
-// Clocks: the oracle looks between steps, the streamer at its own moment
-function isAtTheEdge(oracle, image) {
-  return oracle.byName.get(image.table).verify && Math.abs(Date.parse(image.data.open_at) - Date.now()) < 3000;
+/** A row that the clock opened while the oracle was looking, however long that took: it looks as of its beginning, the streamer at its own moment. */
+function isAtTheEdge(oracle, image, at) {
+  const opened = Date.parse(image.data.open_at);
+  return oracle.byName.get(image.table).verify && opened > oracle.looked - EDGE_MS && opened < at + EDGE_MS;
 }
 
 /** How long after it was lost a row still came. */
@@ -116,7 +119,7 @@ function judgeText(arena, receiver, { text, loose }) {
     const { by, table, id } = arena.tokens.get(number) ?? {};
     if (by && receiver.views.some(({ subject }) => subject.sub === by)) continue;
     const images = oracle.holders.get(number) ?? [];
-    const one = (image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [columnOf(image, number)], from, to, true)) || isAtTheEdge(oracle, image);
+    const one = (image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [columnOf(image, number)], from, to, true)) || isAtTheEdge(oracle, image, Date.now());
     const lost = () => (loose || !images.length) && (oracle.versions.get(`${table}/${id}`) ?? []).some((image) => asSomebody(receiver, oracle.epoch, image.born, (subject, from, to) => oracle.saw(subject, image, [], from, to)));
     // an entry of the conflict log is its author's, whatever role they come with today: what any of these may see is theirs
     const known = () => text.includes('"sync.conflict"') && oracle.subjects.some((subject) => subject.sub === receiver.subject.sub && images.some((image) => oracle.saw(subject, image, [columnOf(image, number)], 0, oracle.epoch, true)));

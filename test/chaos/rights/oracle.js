@@ -81,6 +81,7 @@ export class Oracle {
 
   /** After a step's commit: what changed, and who sees what now. How many events the step was. */
   async look(kind, time) {
+    this.looked = Date.now();
     const { connection } = this;
     const grants = kind === 'grant' || this.subjects.some(({ columns }) => !columns.length);
     const answer = await connection.query(`BEGIN ISOLATION LEVEL REPEATABLE READ; ${this.#truthSql()};

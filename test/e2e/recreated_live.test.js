@@ -38,14 +38,14 @@ async function recreate(drop, rules) {
   await world.sql(rules);
 }
 
-const memosOf = async (client, count) => until(`${count} memos`, () => client.copy.table('memo').size === count);
-
-async function memosEverywhere(count) {
-  for (const client of audience.online) await memosOf(client, count);
+async function everywhere(what, isSo) {
+  for (const client of audience.online) await until(what, () => isSo(client.copy));
   await audience.offline.connect();
-  await memosOf(audience.offline, count);
+  await until(`${what}, on return`, () => isSo(audience.offline.copy));
   await audience.offline.disconnect();
 }
+
+const memosEverywhere = (count) => everywhere(`${count} memos`, (copy) => copy.table('memo').size === count);
 
 const LEAVE = 'SELECT sync.disable_all(); DROP POLICY own_memberships ON member; DROP POLICY notes_of_my_teams ON note; DROP EXTENSION sync';
 
@@ -65,8 +65,7 @@ test('both are, in the other order', async () => {
 
 test('dropped with CASCADE, without disable(), and only the other table is enabled then', async () => {
   await recreate('DROP EXTENSION sync CASCADE', MEMO);
-  await memosEverywhere(5);
-  for (const client of [...audience.online, audience.offline]) await until('the notes are gone', () => client.copy.table('note').size === 0);
+  await everywhere('5 memos and no notes', (copy) => copy.table('memo').size === 5 && copy.table('note').size === 0);
 });
 
 test('the table that took the number of another is no news to who had both', async () => {

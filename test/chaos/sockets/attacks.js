@@ -69,7 +69,8 @@ async function slowHandshake(stage) {
   const bytes = handshake(stage.port);
   const most = stage.random.chance(0.5) ? bytes.length : stage.random.below(bytes.length);
   await socket.drip(bytes.slice(0, most), 1 + stage.random.below(8), 5 + stage.random.below(60));
-  return socket.isUpgraded ? closeWord(stage, socket) : statusWord(stage, socket);
+  const word = socket.isUpgraded ? '101' : await statusWord(stage, socket);
+  return word === '101' ? closeWord(stage, socket) : word; // the answer may have been on its way
 }
 
 async function halfOpen(stage) {

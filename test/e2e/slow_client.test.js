@@ -30,9 +30,10 @@ test('the queue is bounded and counted, the others get everything at once, the s
     for (let i = 0; i < 20; i++) last = await world.value("INSERT INTO note (team_id, title, body) VALUES (1, 'large', repeat('x', $1)) RETURNING id", [ROW]);
     await quick.sees('the newest', (copy) => copy.get('note', last));
     most = Math.max(most, await metric('sync_outbox_bytes_max'));
-    return (await metric('sync_resyncs_total{cause="too_slow"}')) > 0;
+    // the kernel may take the rest just after all behind it was thrown away: on until something waits while somebody looks
+    return most > 0 && (await metric('sync_resyncs_total{cause="too_slow"}')) > 0;
   }, { limit_ms: 120_000 });
-  assert.ok(most > 0 && most <= QUEUE + ROW, `at most a queue and what was under way: ${most}`);
+  assert.ok(most <= QUEUE + ROW, `at most a queue and what was under way: ${most}`);
   assert.match(world.streamer.log, /session_resync session=\d+ cause=too_slow/);
   slow.socket.conn._socket.resume();
   await slow.sees('the newest', (copy) => copy.get('note', last), { limit_ms: 60_000 });

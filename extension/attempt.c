@@ -47,26 +47,31 @@ sync_attempt_failed(const SyncAttempt *attempt)
 	return error;
 }
 
-/* Returns the error that ended it, unless that must end the whole request: a cancelled or broken backend. */
+/* What has nothing to do with the statement: a cancel, no memory or room, a broken backend. */
+static bool
+is_of_server(int sqlstate)
+{
+	int			category = ERRCODE_TO_CATEGORY(sqlstate);
+
+	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_SYSTEM_ERROR || category == ERRCODE_INTERNAL_ERROR;
+}
+
+/* Returns the error that ended it, unless that must end the whole request. */
 ErrorData *
 attempt_drop(const SyncAttempt *attempt)
 {
 	ErrorData  *error = sync_attempt_failed(attempt);
-	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
 
 	sync_push_stamp = NULL;
-	if (category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_SYSTEM_ERROR || category == ERRCODE_INTERNAL_ERROR)
+	if (is_of_server(error->sqlerrcode))
 		ReThrowError(error);
 	return error;
 }
 
-/* A cancel, a lock that did not come, a deadlock, no memory: the next try may go well, so no verdict may be kept from it. */
+/* These, a lock that did not come, a deadlock: the next try may go well, so no verdict may be kept from it. */
 bool
 sync_error_is_of_moment(int sqlstate)
 {
-	int			category = ERRCODE_TO_CATEGORY(sqlstate);
-
-	return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES || category == ERRCODE_SYSTEM_ERROR ||
-		category == ERRCODE_INTERNAL_ERROR || category == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
+	return is_of_server(sqlstate) || ERRCODE_TO_CATEGORY(sqlstate) == ERRCODE_TRANSACTION_ROLLBACK || sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 }

@@ -19,10 +19,10 @@ const TRIES = 3;
 // the decoder and TLS, else by the seed; only places at lines that match, such as '^(feed|ring)'
 const PLUGIN = process.env.PLUGIN;
 const TLS = process.env.TLS ? !/^(0|no)$/.test(process.env.TLS) : undefined;
+const LINES = process.env.LINES ? new RegExp(process.env.LINES) : /./;
 const OF_THE_DATABASE = new Set(['40P01']); // two steps' clean-up may meet there
 const RETRIED = /"code":"(unavailable|internal|server_error|overloaded|timeout)"|"status":(500|503)/; // what an honest answer may be
 
-const LINES = process.env.LINES ? new RegExp(process.env.LINES) : /./;
 const isTold = (error) => error instanceof Refusal && RETRIED.test(JSON.stringify(error.answer));
 
 // a start would read the machine's 140 certificates, a quarter of a million allocations at one place
@@ -131,16 +131,15 @@ class Stage {
 
   /**
    * Does it live on after what failed? Nothing but another step tells: the process may be on its way out, which under the sanitizers takes as long as the
-   * machine likes. Undefined, or what was wrong with that step.
+   * machine likes.
    */
   async proofOfLife(what, error) {
-    if (!isRunning(this.streamer.process)) return undefined;
+    if (!isRunning(this.streamer.process)) return;
     if (error && !(error instanceof Refusal)) await within(PATIENCE_MS, 'its end', this.streamer.process.exited).catch(() => {});
-    if (!isRunning(this.streamer.process)) return undefined;
+    if (!isRunning(this.streamer.process)) return;
     const next = this.steps.find(({ run }) => run);
     const wrong = await this.play(next).catch((thrown) => thrown);
     if (wrong && !OF_THE_DATABASE.has(wrong.code)) await within(PATIENCE_MS, 'its end', this.streamer.process.exited).catch(() => this.fail(`${what}: and afterwards ${next.name}: ${wrong.message}`));
-    return wrong;
   }
 
   async judge(what, step, hasFired, error) {

@@ -74,6 +74,14 @@ CREATE OR REPLACE FUNCTION merge_own(local jsonb, server jsonb, base jsonb) RETU
 SELECT * FROM merge_edit('cleo', '{"own":7,"best":99}', '{"timestamp":"2026-01-01T11:00:00Z"}', 'business', '2');
 SELECT note, plain, best FROM business WHERE id = 2;
 
+-- A member that one side took away is to its rule as NULL to that of a column: an empty list, less than any number; else the later edit wins
+INSERT INTO business (id, context) SELECT k, '{"challenges":["time"],"visits":1,"rank":3,"gone":1}'::jsonb FROM generate_series(3, 4) k;
+SELECT id, v.verdict FROM (VALUES ('3'), ('4')) k (id), merge_edit('ada', '{"context":{"challenges":["time","money"],"visits":3,"rank":5,"gone":2}}',
+    '{"base":{"context":{"challenges":["time"],"visits":1,"rank":3,"gone":1}},"timestamp":"2026-01-01T10:00:00Z"}', 'business', k.id) v;
+SELECT id, v.verdict FROM (VALUES ('3', '09:00'), ('4', '11:00')) k (id, at), merge_edit('bob', '{"context":{}}',
+    jsonb_build_object('base', '{"context":{"challenges":["time"],"visits":1,"rank":3,"gone":1}}'::jsonb, 'timestamp', '2026-01-01T' || at || ':00Z'), 'business', k.id) v;
+SELECT id, context FROM business WHERE id IN (3, 4) ORDER BY id;
+
 -- What does not fit is refused when the rule is set
 SELECT sync.set_column_rule('business', 'n', 'union');
 SELECT sync.set_column_rule('business', 'note', 'counter');

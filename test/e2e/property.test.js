@@ -22,11 +22,13 @@ for (const name of readdirSync(SEEDS).filter((file) => file.endsWith('.json'))) 
   });
 }
 
+// one seed, so that red means the change: `make property` looks for new ones
+const SEED = Number(process.env.SEED || 20261121);
+
 for (const mix of ['hard', 'typical']) {
   test(`400 random histories, mix ${mix}: no difference`, async (t) => {
-    const seed = Number(process.env.SEED || Date.now() % 1e9);
-    t.diagnostic(`SEED=${seed}`);
-    const { failures, tally } = await runCases(arena, { seed, count: 400, mix });
+    t.diagnostic(`SEED=${SEED}`);
+    const { failures, tally } = await runCases(arena, { seed: SEED, count: 400, mix });
     assert.deepEqual(failures.map(describe), []);
     assert.ok(tally.changes > 400 && tally.conflicts > 20, JSON.stringify(tally));
     // the promise is 99 %, which `make property MIX=typical` asserts; so few cases scatter around it

@@ -83,8 +83,9 @@ function mergeMember(rule, known, { name, server, local, newer }) {
     if (same(local, known[name])) return server;
     if (same(server, known[name])) return local;
   }
-  if (server === undefined || local === undefined) return newer ? local : server;
-  return decide({ rule: rule ?? 'lww' }, { base: known?.[name], server, local, newer }).value;
+  // a member that one side took away is to its rule what NULL is to that of a column: an empty list, less than any number
+  const { value, took } = decide({ rule: rule ?? 'lww' }, { base: known?.[name], server: server ?? null, local: local ?? null, newer });
+  return took === 'mixed' ? value : took === 'local' ? local : server;
 }
 
 const words = (text) => (text === '' ? [] : text.split(' '));

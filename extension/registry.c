@@ -8,7 +8,11 @@
 
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -81,6 +85,42 @@ by_priority(const ListCell *a, const ListCell *b)
 	return x->priority != y->priority ? x->priority - y->priority : x->id < y->id ? -1 : x->id > y->id;
 }
 
+/*
+ * What a transaction committed can be seen a moment before others are told that what they hold in their caches is old: grants, functions, and what we know
+ * of a table. It gives up its locks after that. So whoever sees an epoch for the first time waits for those.
+ */
+static void
+await_word(FullTransactionId epoch)
+{
+	TransactionId xid = XidFromFullTransactionId(epoch);
+
+	if (U64FromFullTransactionId(ReadNextFullTransactionId()) - U64FromFullTransactionId(epoch) > PG_INT32_MAX ||
+		TransactionIdIsCurrentTransactionId(xid))
+		return;
+	XactLockTableWait(xid, NULL, NULL, XLTW_None);
+	AcceptInvalidationMessages();
+}
+
+/* Tables dropped while they were synced stay registered until the next enable: NULL. */
+static SyncTable *
+table_as_of(Oid relid, FullTransactionId epoch)
+{
+	SyncTable  *table;
+
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return NULL;
+	table = sync_table_even_broken(relid);
+	if (table && FullTransactionIdEquals(table->known_epoch, epoch))
+		return table;
+	await_word(epoch);
+	if (!SearchSysCacheExists1(RELOID, ObjectIdGetDatum(relid)))
+		return NULL;
+	table = sync_table_even_broken(relid);
+	if (table)
+		table->known_epoch = epoch;
+	return table;
+}
+
 static List *
 list_tables(bool broken)
 {
@@ -105,9 +145,7 @@ list_tables(bool broken)
 	{
 		SyncListed *listed = list_nth(result, foreach_current_index(lc));
 
-		/* Tables dropped while they were synced stay registered until the next enable. */
-		if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(lfirst_oid(lc))))
-			listed->table = sync_table_even_broken(lfirst_oid(lc));
+		listed->table = table_as_of(lfirst_oid(lc), listed->epoch);
 		if (listed->table && (listed->table->broken != NULL) != broken)
 			listed->table = NULL;
 	}

@@ -110,6 +110,7 @@ typedef struct SyncTable
 	bool		has_policies;	/* row-level security is on */
 	int			priority;
 	FullTransactionId enabled_xid;	/* the index holds ids above it */
+	FullTransactionId known_epoch;	/* registry.c: word has come of all that this and earlier epochs brought */
 	int			ncolumns;
 	SyncColumn *columns;
 	int			nkeys;

@@ -201,6 +201,8 @@ exchange_write_stream(struct http_exchange *e)
 	if (out->len > sizeof(headroom))
 	{
 		result = lws_write(e->wsi, (unsigned char *) out->data + sizeof(headroom), out->len - sizeof(headroom), LWS_WRITE_HTTP) < 0 ? -1 : 0;
+		if (lws_partial_buffered(e->wsi))
+			stream_keep(e->stream, out->len - sizeof(headroom));		/* how much of it nobody tells */
 		lws_callback_on_writable(e->wsi);
 	}
 	buffer_free(out);

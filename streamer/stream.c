@@ -133,6 +133,12 @@ stream_take(struct stream *s, struct buffer *out, size_t enough, int64_t now_ms)
 	return s->state;
 }
 
+void
+stream_keep(struct stream *s, size_t bytes)
+{
+	connection_keep(s->connection, bytes);
+}
+
 const char *
 stream_refusal(const struct stream *s)
 {

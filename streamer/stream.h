@@ -23,6 +23,7 @@ void	stream_end(struct stream *s);		/* stream_close was called: over as soon as 
 
 /* The socket can take more: appends whole events, of at least `enough` bytes if there are as many. */
 enum stream_state stream_take(struct stream *s, struct buffer *out, size_t enough, int64_t now_ms);
+void	stream_keep(struct stream *s, size_t bytes);		/* so many bytes of what was just taken wait below, until the next call */
 const char *stream_refusal(const struct stream *s);		/* the error's JSON: {"code", "message", "hint"?, "reason"} */
 
 #endif

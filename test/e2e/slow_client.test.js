@@ -1,6 +1,7 @@
 // slow_client.test.js - a client that takes nothing costs a bounded queue, which is seen in the metrics; it catches up by pull, and nobody waits for it.
 // SPDX-License-Identifier: PostgreSQL
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { request } from '../lib/http.js';
 import { until } from '../lib/wait.js';
@@ -39,4 +40,33 @@ test('the queue is bounded and counted, the others get everything at once, the s
   await slow.sees('the newest', (copy) => copy.get('note', last), { limit_ms: 60_000 });
   assert.equal(slow.copy.rows('note').length, quick.copy.rows('note').length);
   for (const client of [slow, quick]) await client.disconnect();
+});
+
+// a queue of its own counts, and what the socket has taken half of counts with it
+test('a stream of events that is not read is counted like a channel, told to pull, and cut off', async () => {
+  const body = '{"device_id":"never-reads","tables":["note"]}';
+  const socket = connect(world.streamer.port, '127.0.0.1');
+  const text = await new Promise((resolve, reject) => {
+    let got = '';
+    socket.on('error', reject);
+    socket.on('data', (data) => {
+      got += data.toString('latin1');
+      if (got.includes('"has_more":false')) resolve(got);
+    });
+    socket.write(`POST /api/v1/sync/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${world.streamer.token('ada')}\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+  });
+  assert.match(text, /^HTTP\/1\.1 200 /);
+  socket.removeAllListeners('data');
+  socket.pause();
+  const resyncs = () => metric('sync_resyncs_total{cause="too_slow"}');
+  const before = await resyncs();
+  const seen = [];
+  await until('the stream is told to pull', async () => {
+    for (let i = 0; i < 3; i++) await world.sql("INSERT INTO note (team_id, title, body) VALUES (1, 'large', repeat('x', $1))", [ROW]);
+    seen.push(await metric('sync_outbox_bytes_max'));
+    return (await resyncs()) > before;
+  }, { limit_ms: 120_000 });
+  assert.ok(Math.max(...seen) > ROW && Math.max(...seen) <= QUEUE + 2 * ROW, `waited: ${seen.filter(Boolean)}`);
+  await until('it is cut off', async () => (await metric('sync_connections')) === 0, { limit_ms: 60_000 });
+  socket.destroy();
 });

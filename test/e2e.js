@@ -7,6 +7,7 @@ import { spec } from 'node:test/reporters';
 import { fileURLToPath } from 'node:url';
 
 const MOST_SAID = 600; // characters of a failure's reason
+const TIMEOUT_MS = 2_400_000; // of a file: promises take six minutes on a quiet machine, a quarter of an hour and more beside other loads
 
 const directory = path.join(path.dirname(fileURLToPath(import.meta.url)), 'e2e');
 const wanted = (process.env.TESTS || '').split(/[\s,]+/).filter(Boolean);
@@ -27,7 +28,7 @@ function reasonOf({ error }) {
 /** Resolves at the end; a failure shows in the exit code, and in one line at the very end. */
 function runWith(plugin, files) {
   process.env.SYNC_PLUGIN = plugin; // the files' own processes have it from here
-  const tests = run({ files: files.map((name) => path.join(directory, `${name}.test.js`)), concurrency: 2, timeout: 900_000 });
+  const tests = run({ files: files.map((name) => path.join(directory, `${name}.test.js`)), concurrency: 2, timeout: TIMEOUT_MS });
   tests.on('test:fail', ({ name, todo, details }) => {
     if (todo !== undefined && todo !== false) return;
     process.exitCode = 1;

@@ -12,19 +12,30 @@ export class Audience {
   static async gather(world, { two = true, supabase = true } = {}) {
     const audience = new Audience();
     audience.world = world;
-    await world.sql("INSERT INTO member SELECT 'all', i FROM generate_series(1, 2) i ON CONFLICT DO NOTHING");
-    if (two) {
-      audience.second = await Streamer.start(world.streamer.database, world.streamer.options, { secret: world.streamer.secret });
-      audience.other = await audience.#join(audience.second);
-    }
-    audience.live = await audience.#join(world.streamer);
-    audience.offline = await audience.#join(world.streamer);
-    await audience.offline.disconnect();
-    if (supabase) {
-      audience.supabase = await realtime(world, 'all');
-      audience.channel = await new Channel(audience.supabase, 'changes', [{ event: '*', schema: 'public', table: 'note' }]).subscribe();
+    try {
+      await audience.#gather({ two, supabase });
+    } catch (error) {
+      await audience.leave().catch(() => {});
+      throw error;
     }
     return audience;
+  }
+
+  async #gather({ two, supabase }) {
+    const { world } = this;
+    await world.streamer.ready(); // the server may have been started again
+    await world.sql("INSERT INTO member SELECT 'all', i FROM generate_series(1, 2) i ON CONFLICT DO NOTHING");
+    if (two) {
+      this.second = await Streamer.start(world.streamer.database, world.streamer.options, { secret: world.streamer.secret });
+      this.other = await this.#join(this.second);
+    }
+    this.live = await this.#join(world.streamer);
+    this.offline = await this.#join(world.streamer);
+    await this.offline.disconnect();
+    if (supabase) {
+      this.supabase = await realtime(world, 'all');
+      this.channel = await new Channel(this.supabase, 'changes', [{ event: '*', schema: 'public', table: 'note' }]).subscribe();
+    }
   }
 
   async #join(streamer) {
@@ -99,7 +110,7 @@ export class Audience {
 
   async leave() {
     await this.supabase?.disconnect();
-    for (const client of [...this.online, this.offline]) await client.disconnect();
+    for (const client of [...this.online, this.offline].filter(Boolean)) await client.disconnect();
     await this.second?.stop();
   }
 }

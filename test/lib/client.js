@@ -106,7 +106,10 @@ export class SyncClient {
       this.channel.join().receive('ok', (response) => {
         this.#announce(response.session);
         resolve(response);
-      }).receive('error', (error) => reject(Object.assign(new Error(error.reason), error))).receive('timeout', () => reject(new Error('the join timed out')));
+      }).receive('error', (error) => {
+        // the package tries again by itself, as it shall where a server has just started
+        if (error.code !== 'unavailable') reject(Object.assign(new Error(error.reason), error));
+      }).receive('timeout', () => reject(new Error('the join timed out')));
     });
     return within(25_000, `join of sync:${this.#label}`, joined);
   }

@@ -257,6 +257,10 @@ SELECT 'notice', t.name, format('key %I counts up: whoever may create rows learn
 FROM t JOIN pg_index i ON i.indrelid = t.relation AND i.indisprimary AND i.indnkeyatts = 1
 JOIN pg_attribute a ON a.attrelid = t.relation AND a.attnum = i.indkey[0]
 WHERE t.scope IS NOT NULL AND (a.attidentity <> '' OR pg_get_serial_sequence(t.name, a.attname) IS NOT NULL)
+UNION ALL
+SELECT 'warning', t.name, format('detaching %s was broken off: the table shows its rows no more, clients keep them', i.inhrelid::regclass),
+       format('ALTER TABLE %s DETACH PARTITION %s FINALIZE;', i.inhparent::regclass, i.inhrelid::regclass)
+FROM t JOIN pg_inherits i ON i.inhdetachpending AND coalesce(pg_partition_root(i.inhparent), i.inhparent) = t.relation
 $$;
 COMMENT ON FUNCTION sync.check_schema() IS 'The part of sync.check() about the application''s own tables: who reads, soft deletions, foreign keys, publications, keys.';
 

@@ -55,7 +55,7 @@ only 'zlib\.h' zip.c
 mapfile -t pure < <(present buffer json json_string text options option_value conninfo log metrics snapshot tables record change change_parts tombstone render message token auth request origin plugin map chance memory files presence topics relay rights posted)
 mapfile -t -O ${#pure[@]} pure < <(present keys pem keyfiles rates zip)
 mapfile -t -O ${#pure[@]} pure < <(present verdicts departed history client_stats process)
-mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
+mapfile -t middle < <(present feed arrivals ring transaction frame hub routes batch session session_pull page resume realtime bindings offer connection channel asking work checkpoints concern standing gap decoder bridging feed_parts)
 mapfile -t -O ${#pure[@]} pure < <(present reader wal2json pgoutput clock operand pattern filter convert inbound)
 mapfile -t -O ${#middle[@]} middle < <(present pages describe)
 mapfile -t -O ${#middle[@]} middle < <(present judge judge_parts question queue projection hub_parts delivery)

@@ -2,7 +2,8 @@
  * via.c - rows that have their parent's scope value: taken over when they are written, and carried on when the parent moves.
  *
  * Who writes a child reads the parent's row under FOR KEY SHARE; who moves the parent holds FOR UPDATE on it before the children are
- * looked for. So either the child sees the new value, or the move sees the child.
+ * looked for. So either the child sees the new value, or the move sees the child. A child that found no parent looks once more when
+ * its foreign key has been checked: by then the parent is there, and locked.
  *
  * SPDX-License-Identifier: PostgreSQL
  */
@@ -13,12 +14,14 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 PG_FUNCTION_INFO_V1(sync_cascade_scope);
+PG_FUNCTION_INFO_V1(sync_adopt);
 PG_FUNCTION_INFO_V1(sync_scope_text);
 
 /* The move that is being carried to children; NULL outside. */
@@ -37,27 +40,30 @@ key_of(const SyncTable *parent)
 	return &parent->columns[parent->keys[0]];
 }
 
-/* The first column of the one row that a query finds, as text, in the newest snapshot there is; NULL: no row, or NULL. */
-static char *
-read_newest(const char *sql, Oid type, Datum value, const SyncColumn *column, bool lock)
+/* Is there a row, in the newest snapshot there is? *text: its first column; not looked at where column is NULL. */
+static bool
+read_newest(const char *sql, Oid type, Datum value, const SyncColumn *column, char **text)
 {
 	SPIPlanPtr	plan = SPI_prepare(sql, 1, &type);
-	bool		isnull = true;
-	Datum		found = 0;
+	bool		isnull;
+	Datum		found;
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\"", sql);
 	PushActiveSnapshot(GetLatestSnapshot());
-	SPI_execute_snapshot(plan, &value, NULL, GetActiveSnapshot(), InvalidSnapshot, !lock, false, 1);
+	SPI_execute_snapshot(plan, &value, NULL, GetActiveSnapshot(), InvalidSnapshot, column != NULL, false, 1);
 	PopActiveSnapshot();
-	if (SPI_processed == 1)
-		found = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return isnull || column == NULL ? NULL : sync_value_text(column, found);
+	if (SPI_processed == 0 || column == NULL)
+		return SPI_processed > 0;
+	found = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	*text = isnull ? NULL : sync_value_text(column, found);
+	return true;
 }
 
 /*
  * Two steps: the lock lets a move of the parent that is going on end, but hands back the row as it was before; only then is the value
- * read. With the lock held no other move can end before this transaction does.
+ * read. With the lock held no other move can end before this transaction does. Where only the second step finds a row, it is another one
+ * than the first waited for, and not locked yet.
  */
 static char *
 parent_scope(const SyncTable *table, Datum key)
@@ -66,19 +72,22 @@ parent_scope(const SyncTable *table, Datum key)
 	SyncTable  *parent = sync_table_of_trigger(table->parent);
 	MemoryContext caller = CurrentMemoryContext;
 	const char *key_name;
-	char	   *value;
+	const char *lock;
+	const char *read;
+	char	   *value = NULL;
 	SyncRole	saved;
 
 	if (parent == NULL)
 		return NULL;
-	key_name = quote_identifier(key_of(parent)->name);
 	SPI_connect();
+	key_name = quote_identifier(key_of(parent)->name);
+	lock = psprintf("SELECT 1 FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF t", parent->from_name, key_name);
+	read = psprintf("SELECT t.%s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
+					quote_identifier(parent->scope_column->name), parent->from_name, key_name);
 	sync_become(&saved, sync_table_owner(parent));
-	(void) read_newest(psprintf("SELECT 1 FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF t", parent->from_name, key_name),
-					   via->type, key, NULL, true);
-	value = read_newest(psprintf("SELECT t.%s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
-								 quote_identifier(parent->scope_column->name), parent->from_name, key_name),
-						via->type, key, parent->scope_column, false);
+	while (!read_newest(lock, via->type, key, NULL, NULL) && read_newest(read, via->type, key, parent->scope_column, &value))
+		CHECK_FOR_INTERRUPTS();
+	(void) read_newest(read, via->type, key, parent->scope_column, &value);
 	sync_become_back(&saved);
 	if (value)
 		value = MemoryContextStrdup(caller, value);
@@ -131,22 +140,20 @@ lock_parent(const SyncTable *parent, Datum key)
 	sync_become_back(&saved);
 }
 
-/* Children that a snapshot of the whole transaction does not show are found all the same, and end it with a serialization failure. */
+/*
+ * Updates the children that the condition finds, which names the parameters. Those that a snapshot of the whole transaction does not show are found
+ * all the same, and end it with a serialization failure.
+ */
 static void
-move_children(const SyncTable *child, const SyncTable *parent, Datum key, const char *value)
+set_scope(const SyncTable *child, Cascade now, const char *condition, int n, Oid *types, Datum *values, const char *nulls)
 {
-	Oid			types[] = {key_of(parent)->type, TEXTOID};
-	Datum		values[] = {key, value ? CStringGetTextDatum(value) : (Datum) 0};
-	char		nulls[] = {' ', value ? ' ' : 'n', '\0'};
-	Cascade		now = {child->relid, sync_value_text(key_of(parent), key), value};
 	Cascade    *outer = cascade;
 	bool		is_frozen = IsolationUsesXactSnapshot();
 	SPIPlanPtr	plan;
 	SyncRole	saved;
 
 	sync_become(&saved, sync_table_owner(child));
-	plan = SPI_prepare(psprintf("UPDATE %s t SET sync_scope = NULL WHERE t.%s OPERATOR(pg_catalog.=) $1 AND t.sync_scope IS DISTINCT FROM $2",
-								child->from_name, quote_identifier(child->columns[child->via].name)), 2, types);
+	plan = SPI_prepare(psprintf("UPDATE %s t SET sync_scope = NULL WHERE %s", child->from_name, condition), n, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the move of %s", child->sql_name);
 	cascade = &now;
@@ -165,6 +172,43 @@ move_children(const SyncTable *child, const SyncTable *parent, Datum key, const 
 	}
 	PG_END_TRY();
 	sync_become_back(&saved);
+}
+
+static void
+move_children(const SyncTable *child, const SyncTable *parent, Datum key, const char *value)
+{
+	Oid			types[] = {key_of(parent)->type, TEXTOID};
+	Datum		values[] = {key, value ? CStringGetTextDatum(value) : (Datum) 0};
+	char		nulls[] = {' ', value ? ' ' : 'n', '\0'};
+	Cascade		now = {child->relid, sync_value_text(key_of(parent), key), value};
+
+	set_scope(child, now, psprintf("t.%s OPERATOR(pg_catalog.=) $1 AND t.sync_scope IS DISTINCT FROM $2",
+								   quote_identifier(child->columns[child->via].name)), 2, types, values, nulls);
+}
+
+/* One child, by its key, if it still has that parent and no scope value. */
+static void
+adopt_child(const SyncTable *child, HeapTuple row, TupleDesc desc, Datum parent_key, const char *value)
+{
+	const SyncColumn *via = &child->columns[child->via];
+	Cascade		now = {child->relid, sync_value_text(via, parent_key), value};
+	Oid			types[INDEX_MAX_KEYS + 1] = {via->type};
+	Datum		values[INDEX_MAX_KEYS + 1] = {parent_key};
+	StringInfoData condition;
+	bool		isnull;
+	int			i;
+
+	initStringInfo(&condition);
+	appendStringInfo(&condition, "t.%s OPERATOR(pg_catalog.=) $1 AND t.sync_scope IS NULL", quote_identifier(via->name));
+	for (i = 0; i < child->nkeys; i++)
+	{
+		const SyncColumn *key = &child->columns[child->keys[i]];
+
+		types[i + 1] = key->type;
+		values[i + 1] = heap_getattr(row, key->attnum, desc, &isnull);
+		appendStringInfo(&condition, " AND t.%s OPERATOR(pg_catalog.=) $%d", quote_identifier(key->name), i + 2);
+	}
+	set_scope(child, now, condition.data, child->nkeys + 1, types, values, NULL);
 }
 
 static List *
@@ -224,6 +268,37 @@ sync_cascade_scope(PG_FUNCTION_ARGS)
 		if (child && child->via >= 0)
 			move_children(child, parent, key, value);
 	}
+	SPI_finish();
+	return PointerGetDatum(NULL);
+}
+
+/* AFTER INSERT or UPDATE of a child without a scope value, behind the check of its foreign key: its parent may have come since it was looked for. */
+Datum
+sync_adopt(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	TupleDesc	desc;
+	SyncTable  *child;
+	HeapTuple	row;
+	Datum		key;
+	char	   *value;
+	bool		isnull;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("sync.adopt() may only be called as the trigger that sync.enable() makes")));
+	child = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
+	if (child == NULL || child->via < 0)
+		return PointerGetDatum(NULL);
+	desc = RelationGetDescr(data->tg_relation);
+	row = TRIGGER_FIRED_BY_UPDATE(data->tg_event) ? data->tg_newtuple : data->tg_trigtuple;
+	key = heap_getattr(row, child->columns[child->via].attnum, desc, &isnull);
+	value = isnull ? NULL : parent_scope(child, key);
+	if (value == NULL)
+		return PointerGetDatum(NULL);
+	SPI_connect();
+	adopt_child(child, row, desc, key, value);
 	SPI_finish();
 	return PointerGetDatum(NULL);
 }

@@ -134,7 +134,7 @@ WITH t AS (
 ours AS (
     SELECT t.relation, t.name, w.tgname AS wanted, g.* FROM t
     CROSS JOIN LATERAL (VALUES ('~sync_stamp', true), ('~sync_tombstone_delete', true), ('~sync_tombstone_update', true), ('~sync_truncated', true),
-                               ('~sync_soft_delete', t.deletes = 'soft')) w (tgname, is_wanted)
+                               ('~sync_soft_delete', t.deletes = 'soft'), ('~sync_orphan', t.via IS NOT NULL)) w (tgname, is_wanted)
     LEFT JOIN pg_trigger g ON g.tgrelid = t.relation AND g.tgname = w.tgname
     WHERE w.is_wanted)
 SELECT 'error', t.name, 'clients cannot pull it: ' || t.broken, sync.enable_again(t.relation) FROM t WHERE t.broken IS NOT NULL

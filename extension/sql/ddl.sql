@@ -95,6 +95,7 @@ BEGIN
     FROM unnest(ARRAY['~sync_stamp', '~sync_tombstone_delete', '~sync_tombstone_update', '~sync_truncated',
                       CASE WHEN t.deletes = 'soft' OR (SELECT c.relkind FROM pg_class c WHERE c.oid = t.relation) = 'p' THEN '~sync_soft_delete' END,
                       CASE WHEN t.history THEN '~sync_history' END,
+                      CASE WHEN t.via IS NOT NULL THEN '~sync_orphan' END,
                       CASE WHEN EXISTS (SELECT FROM sync.synced_table c WHERE c.parent = t.id) THEN '~sync_cascade' END]) w (name)
     WHERE w.name IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_trigger g WHERE g.tgrelid = t.relation AND g.tgname = w.name AND g.tgenabled <> 'D') LIMIT 1;

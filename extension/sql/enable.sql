@@ -397,26 +397,30 @@ END
 $$;
 COMMENT ON FUNCTION sync.make_triggers(sync.synced_table) IS 'Makes the triggers of a synced table.';
 
--- On the parent: what moves it moves the children. Children can be written before their parent only where the foreign key is deferrable.
+-- On the parent: what moves it moves the children. Children can be written before their parent only where the foreign key is deferrable. On the child: one
+-- that found no parent looks again behind its foreign key's check, which comes at the statement's end or waits for the commit.
 CREATE FUNCTION sync.make_cascade(t sync.synced_table) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS
 $$
 DECLARE
     p sync.synced_table;
+    may_wait boolean;
 BEGIN
     SELECT * INTO p FROM sync.synced_table s WHERE s.id = t.parent;
+    may_wait := EXISTS (SELECT FROM pg_constraint WHERE conrelid = t.relation AND confrelid = p.relation AND condeferrable);
+    EXECUTE format('CREATE %s TRIGGER "~sync_orphan" AFTER INSERT OR UPDATE ON %s %s FOR EACH ROW WHEN (new.sync_scope IS NULL) EXECUTE FUNCTION sync.adopt()',
+                   CASE WHEN may_wait THEN 'CONSTRAINT' ELSE '' END, t.relation, CASE WHEN may_wait THEN 'DEFERRABLE INITIALLY DEFERRED' ELSE '' END);
     IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relation AND tgname = '~sync_cascade') THEN
         EXECUTE format('CREATE TRIGGER "~sync_cascade" AFTER UPDATE ON %s FOR EACH ROW WHEN (old.%2$I IS DISTINCT FROM new.%2$I) '
                        'EXECUTE FUNCTION sync.cascade_scope()', p.relation, p.scope_column);
     END IF;
-    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relation AND tgname = '~sync_cascade_insert') AND EXISTS (
-        SELECT FROM pg_constraint WHERE conrelid = t.relation AND confrelid = p.relation AND condeferrable) THEN
+    IF may_wait AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = p.relation AND tgname = '~sync_cascade_insert') THEN
         EXECUTE format('CREATE TRIGGER "~sync_cascade_insert" AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION sync.cascade_scope()', p.relation);
     END IF;
     PERFORM sync.arm_partitions(p);
 END
 $$;
-COMMENT ON FUNCTION sync.make_cascade(sync.synced_table) IS 'Makes the triggers on its parent that carry a move to a table enabled via it.';
+COMMENT ON FUNCTION sync.make_cascade(sync.synced_table) IS 'Makes the triggers by which a table enabled via another follows its parent.';
 
 -- Who may read columns of the table may read what says which version they hold.
 CREATE FUNCTION sync.grant_columns(t sync.synced_table) RETURNS void

@@ -11,6 +11,8 @@ CREATE FUNCTION sync.truncated() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME'
 COMMENT ON FUNCTION sync.truncated() IS 'AFTER TRUNCATE: everybody starts the table anew.';
 CREATE FUNCTION sync.cascade_scope() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_cascade_scope';
 COMMENT ON FUNCTION sync.cascade_scope() IS 'AFTER UPDATE of a scope value, or AFTER INSERT: the rows of tables enabled via this one follow.';
+CREATE FUNCTION sync.adopt() RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'sync_adopt';
+COMMENT ON FUNCTION sync.adopt() IS 'AFTER INSERT or UPDATE of a row enabled via another that has no scope value: its parent may have come meanwhile.';
 
 CREATE FUNCTION sync.scope_text(value anyelement) RETURNS text
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'sync_scope_text';

@@ -196,10 +196,7 @@ sync_keep_history(PG_FUNCTION_ARGS)
 	Version		version;
 	SyncRole	saved;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("sync.keep_history() may only be called as the trigger that sync.enable() makes")));
+	sync_check_row_trigger(fcinfo, "sync.keep_history", false);
 	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	desc = RelationGetDescr(data->tg_relation);
 	if (table == NULL || !table->has_history || sync_forgotten_user || !read_version(table, data, desc, &version))

@@ -23,8 +23,8 @@ PG_FUNCTION_INFO_V1(sync_soft_delete);
 
 SyncPushStamp *sync_push_stamp = NULL;
 
-static void
-check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
+void
+sync_check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
 
@@ -331,7 +331,7 @@ sync_stamp(PG_FUNCTION_ARGS)
 	HeapTuple	row;
 	int64		version;
 
-	check_row_trigger(fcinfo, "sync.stamp", true);
+	sync_check_row_trigger(fcinfo, "sync.stamp", true);
 	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	if (table == NULL)
 		return PointerGetDatum(TRIGGER_FIRED_BY_INSERT(data->tg_event) ? data->tg_trigtuple : data->tg_newtuple);
@@ -400,7 +400,7 @@ sync_soft_delete(PG_FUNCTION_ARGS)
 	SyncTable  *table;
 	bool		isnull;
 
-	check_row_trigger(fcinfo, "sync.soft_delete", true);
+	sync_check_row_trigger(fcinfo, "sync.soft_delete", true);
 	table = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	if (table == NULL || (table->is_partition && sync_is_leaving(data)) || !table->is_soft)
 		return PointerGetDatum(data->tg_trigtuple);

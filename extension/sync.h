@@ -406,6 +406,7 @@ extern bool sync_is_leaving(const struct TriggerData *data);	/* BEFORE DELETE */
 extern bool sync_is_arriving(const SyncTable *table, HeapTuple row, TupleDesc desc);	/* BEFORE INSERT */
 
 /* stamp.c */
+extern void sync_check_row_trigger(FunctionCallInfo fcinfo, const char *name, bool is_before);	/* an error where a trigger function is called as anything else */
 /* While a push writes one row, its stamp is the client's edit time instead of "by SQL, now". */
 typedef struct SyncPushStamp
 {

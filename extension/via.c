@@ -14,7 +14,6 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/spi.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -40,24 +39,25 @@ key_of(const SyncTable *parent)
 	return &parent->columns[parent->keys[0]];
 }
 
-/* Is there a row, in the newest snapshot there is? *text: its first column; not looked at where column is NULL. */
+/* Is there a row, in the newest snapshot there is? *text: its first column, or NULL; not looked at where column is NULL. */
 static bool
 read_newest(const char *sql, Oid type, Datum value, const SyncColumn *column, char **text)
 {
 	SPIPlanPtr	plan = SPI_prepare(sql, 1, &type);
-	bool		isnull;
-	Datum		found;
+	bool		isnull = true;
+	Datum		found = 0;
 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\"", sql);
 	PushActiveSnapshot(GetLatestSnapshot());
 	SPI_execute_snapshot(plan, &value, NULL, GetActiveSnapshot(), InvalidSnapshot, column != NULL, false, 1);
 	PopActiveSnapshot();
-	if (SPI_processed == 0 || column == NULL)
+	if (column == NULL)
 		return SPI_processed > 0;
-	found = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (SPI_processed > 0)
+		found = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	*text = isnull ? NULL : sync_value_text(column, found);
-	return true;
+	return SPI_processed > 0;
 }
 
 /*
@@ -74,7 +74,8 @@ parent_scope(const SyncTable *table, Datum key)
 	const char *key_name;
 	const char *lock;
 	const char *read;
-	char	   *value = NULL;
+	char	   *value;
+	bool		is_locked;
 	SyncRole	saved;
 
 	if (parent == NULL)
@@ -85,9 +86,9 @@ parent_scope(const SyncTable *table, Datum key)
 	read = psprintf("SELECT t.%s FROM %s t WHERE t.%s OPERATOR(pg_catalog.=) $1",
 					quote_identifier(parent->scope_column->name), parent->from_name, key_name);
 	sync_become(&saved, sync_table_owner(parent));
-	while (!read_newest(lock, via->type, key, NULL, NULL) && read_newest(read, via->type, key, parent->scope_column, &value))
-		CHECK_FOR_INTERRUPTS();
-	(void) read_newest(read, via->type, key, parent->scope_column, &value);
+	do
+		is_locked = read_newest(lock, via->type, key, NULL, NULL);
+	while (read_newest(read, via->type, key, parent->scope_column, &value) && !is_locked);
 	sync_become_back(&saved);
 	if (value)
 		value = MemoryContextStrdup(caller, value);
@@ -141,8 +142,8 @@ lock_parent(const SyncTable *parent, Datum key)
 }
 
 /*
- * Updates the children that the condition finds, which names the parameters. Those that a snapshot of the whole transaction does not show are found
- * all the same, and end it with a serialization failure.
+ * Updates the children that the condition finds. $1 is the new value, written here too: the trigger that takes it over may be switched off. Those that a
+ * snapshot of the whole transaction does not show are found all the same, and end it with a serialization failure.
  */
 static void
 set_scope(const SyncTable *child, Cascade now, const char *condition, int n, Oid *types, Datum *values, const char *nulls)
@@ -153,7 +154,7 @@ set_scope(const SyncTable *child, Cascade now, const char *condition, int n, Oid
 	SyncRole	saved;
 
 	sync_become(&saved, sync_table_owner(child));
-	plan = SPI_prepare(psprintf("UPDATE %s t SET sync_scope = NULL WHERE %s", child->from_name, condition), n, types);
+	plan = SPI_prepare(psprintf("UPDATE %s t SET sync_scope = $1 WHERE %s", child->from_name, condition), n, types);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the move of %s", child->sql_name);
 	cascade = &now;
@@ -177,12 +178,12 @@ set_scope(const SyncTable *child, Cascade now, const char *condition, int n, Oid
 static void
 move_children(const SyncTable *child, const SyncTable *parent, Datum key, const char *value)
 {
-	Oid			types[] = {key_of(parent)->type, TEXTOID};
-	Datum		values[] = {key, value ? CStringGetTextDatum(value) : (Datum) 0};
-	char		nulls[] = {' ', value ? ' ' : 'n', '\0'};
+	Oid			types[] = {TEXTOID, key_of(parent)->type};
+	Datum		values[] = {value ? CStringGetTextDatum(value) : (Datum) 0, key};
+	char		nulls[] = {value ? ' ' : 'n', ' ', '\0'};
 	Cascade		now = {child->relid, sync_value_text(key_of(parent), key), value};
 
-	set_scope(child, now, psprintf("t.%s OPERATOR(pg_catalog.=) $1 AND t.sync_scope IS DISTINCT FROM $2",
+	set_scope(child, now, psprintf("t.%s OPERATOR(pg_catalog.=) $2 AND t.sync_scope IS DISTINCT FROM $1",
 								   quote_identifier(child->columns[child->via].name)), 2, types, values, nulls);
 }
 
@@ -192,23 +193,23 @@ adopt_child(const SyncTable *child, HeapTuple row, TupleDesc desc, Datum parent_
 {
 	const SyncColumn *via = &child->columns[child->via];
 	Cascade		now = {child->relid, sync_value_text(via, parent_key), value};
-	Oid			types[INDEX_MAX_KEYS + 1] = {via->type};
-	Datum		values[INDEX_MAX_KEYS + 1] = {parent_key};
+	Oid			types[INDEX_MAX_KEYS + 2] = {TEXTOID, via->type};
+	Datum		values[INDEX_MAX_KEYS + 2] = {CStringGetTextDatum(value), parent_key};
 	StringInfoData condition;
 	bool		isnull;
 	int			i;
 
 	initStringInfo(&condition);
-	appendStringInfo(&condition, "t.%s OPERATOR(pg_catalog.=) $1 AND t.sync_scope IS NULL", quote_identifier(via->name));
+	appendStringInfo(&condition, "t.%s OPERATOR(pg_catalog.=) $2 AND t.sync_scope IS NULL", quote_identifier(via->name));
 	for (i = 0; i < child->nkeys; i++)
 	{
 		const SyncColumn *key = &child->columns[child->keys[i]];
 
-		types[i + 1] = key->type;
-		values[i + 1] = heap_getattr(row, key->attnum, desc, &isnull);
-		appendStringInfo(&condition, " AND t.%s OPERATOR(pg_catalog.=) $%d", quote_identifier(key->name), i + 2);
+		types[i + 2] = key->type;
+		values[i + 2] = heap_getattr(row, key->attnum, desc, &isnull);
+		appendStringInfo(&condition, " AND t.%s OPERATOR(pg_catalog.=) $%d", quote_identifier(key->name), i + 3);
 	}
-	set_scope(child, now, condition.data, child->nkeys + 1, types, values, NULL);
+	set_scope(child, now, condition.data, child->nkeys + 2, types, values, NULL);
 }
 
 static List *
@@ -244,10 +245,7 @@ sync_cascade_scope(PG_FUNCTION_ARGS)
 	List	   *children;
 	ListCell   *lc;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("sync.cascade_scope() may only be called as the trigger that sync.enable() makes")));
+	sync_check_row_trigger(fcinfo, "sync.cascade_scope", false);
 	parent = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	if (parent == NULL || parent->scope_column == NULL || parent->nkeys != 1)
 		return PointerGetDatum(NULL);
@@ -284,10 +282,7 @@ sync_adopt(PG_FUNCTION_ARGS)
 	char	   *value;
 	bool		isnull;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) || !TRIGGER_FIRED_AFTER(data->tg_event))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("sync.adopt() may only be called as the trigger that sync.enable() makes")));
+	sync_check_row_trigger(fcinfo, "sync.adopt", false);
 	child = sync_table_of_trigger(RelationGetRelid(data->tg_relation));
 	if (child == NULL || child->via < 0)
 		return PointerGetDatum(NULL);

@@ -93,6 +93,14 @@ SELECT v ->> 'status' AS status, v -> 'error' ->> 'code' AS code FROM json_array
   {"queue_id":"2","operation":"update","entity_type":"via_item","entity_id":"30","data":{"note_id":null}}]}') -> 'processed') v;
 RESET ROLE;
 
+-- With the stamps switched off, as README says for an emergency, the application goes on writing, and rows follow their parent all the same
+ALTER TABLE via_item DISABLE TRIGGER "~sync_stamp";
+INSERT INTO via_item VALUES (40, 2);
+SELECT note_id, sync_scope FROM via_item WHERE id = 40;
+UPDATE via_note SET team = 3 WHERE id = 2;
+SELECT note_id, sync_scope FROM via_item WHERE id = 40;
+ALTER TABLE via_item ENABLE ALWAYS TRIGGER "~sync_stamp";
+
 -- Disabling: children first
 SELECT sync.disable('via_item');
 SELECT sync.disable('via_tick');
